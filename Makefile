@@ -1,0 +1,34 @@
+# Every target first makes .venv (tools/install.sh), which is done once.
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+export VENV PYTHON DETECTRON2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint benchmark clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "Settings: PYTHON=python3.11  VENV=.venv  DETECTRON2=<url, checkout or wheel>"
+
+install: ## make .venv: pinned requirements, detectron2, this package
+	@tools/install.sh
+
+demo: install ## draw Street, train STL + MRFP, evaluate, write a page of pictures (CPU, minutes)
+	@$(RUN) tools/demo.py
+
+test: install ## the tests, under 12 minutes on 2 cores
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile
+
+test-slow: install ## the tests that train for minutes
+	@$(RUN) -m pytest -q -m slow
+
+lint: install ## ruff
+	@$(RUN) -m ruff check .
+
+benchmark: install ## speed and memory, as ratios against a reference in the same run
+	@$(RUN) tools/benchmark.py evaluator
+
+clean: ## remove .venv and caches; keeps output/ and datasets/
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,171 @@
+"""Data loaders of person search."""
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset, MetadataCatalog
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from person_search.errors import ConfigError, DatasetError
+
+from .mappers import build_mapper
+from .protocols import SearchProtocol
+from .samplers import InferenceBatches, TrainingBatches, size_groups
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def seeded(*numbers: int):
+    """numpy's and Python's global generators, seeded inside and as before outside."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
+class SeededDataset(Dataset):
+    """Maps records with augmentations that depend on (seed, position in the stream) alone.
+
+    So neither the number of workers nor a stop and resume changes what a model is shown.
+    """
+
+    def __init__(self, records: list[dict], mapper: Callable[[dict], dict], seed: int):
+        self.records = DatasetFromList(records, copy=False)
+        self.mapper, self.seed = mapper, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        position, index = key
+        with seeded(self.seed, position):
+            return self.mapper(self.records[index])
+
+
+def load_train_records(names: tuple[str, ...]) -> list[dict]:
+    """Records of one or several training sets that hold at least one person each.
+
+    The identities of several sets are kept apart: those of each set are shifted behind those of
+    the sets before it.
+
+    Raises:
+        DatasetError: there is no frame with a person.
+    """
+    records, offset = [], 0
+    for name in names:
+        of_set = [r for r in DatasetCatalog.get(name) if r["annotations"]]
+        if offset:
+            of_set = [_shifted(r, offset) for r in of_set]
+        records += of_set
+        offset += MetadataCatalog.get(name).num_person_ids
+    if not records:
+        raise DatasetError(f"no frame with a person in DATASETS.TRAIN {tuple(names)}")
+    return records
+
+
+def _shifted(record: dict, offset: int) -> dict:
+    annotations = [
+        {**a, "person_id": a["person_id"] + offset} if a["person_id"] >= 0 else a
+        for a in record["annotations"]
+    ]
+    return {**record, "annotations": annotations}
+
+
+def _loader(dataset: Dataset, batches, num_workers: int) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def build_train_loader(cfg) -> DataLoader:
+    """Endless loader of training batches (lists of dicts); see :class:`TrainingBatches`."""
+    world_size = comm.get_world_size()
+    if cfg.SOLVER.IMS_PER_BATCH % world_size:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} cannot be shared evenly by "
+            f"{world_size} processes"
+        )
+    records = load_train_records(cfg.DATASETS.TRAIN)
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    batch_size = cfg.SOLVER.IMS_PER_BATCH // world_size
+    groups = size_groups([(r["height"], r["width"]) for r in records], batch_size)
+    logger.info(
+        "%d training frames in %d size groups, %d per batch and process",
+        len(records),
+        len(set(groups)),
+        batch_size,
+    )
+    dataset = SeededDataset(records, build_mapper(cfg, is_train=True), seed)
+    batches = TrainingBatches(groups, batch_size, seed)
+    return _loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+
+
+def select_protocols(cfg, name: str) -> dict[str, SearchProtocol]:
+    """The protocols of a test set that ``TEST.SEARCH.PROTOCOLS`` asks for, by name."""
+    available = MetadataCatalog.get(name).protocols
+    wanted = tuple(cfg.TEST.SEARCH.PROTOCOLS) or (next(iter(available)),)
+    if wanted == ("all",):
+        wanted = tuple(available)
+    unknown = [p for p in wanted if p not in available]
+    if unknown:
+        raise ConfigError(
+            f"TEST.SEARCH.PROTOCOLS: {name} has no protocol {', '.join(unknown)}; "
+            f"it has {', '.join(available)}"
+        )
+    return {p: available[p]() for p in wanted}
+
+
+def query_boxes_of(protocols: list[SearchProtocol]) -> dict[int, np.ndarray]:
+    """Frame index -> (n, 4) distinct query boxes of all protocols in that frame, sorted."""
+    frames = np.concatenate([p.query_frames for p in protocols])
+    boxes = np.concatenate([p.query_boxes for p in protocols])
+    rows = np.unique(np.column_stack([frames, boxes]), axis=0)
+    starts = np.unique(rows[:, 0], return_index=True)
+    return {
+        int(frame): part[:, 1:]
+        for frame, part in zip(starts[0], np.split(rows, starts[1][1:]), strict=True)
+    }
+
+
+def build_test_loader(cfg, name: str) -> DataLoader:
+    """Loader of every frame of a test set once.
+
+    A frame that holds queries also carries ``query_boxes``, and with ``TEST.SEARCH.GT_BOXES``
+    every frame its ``gt_boxes``: the model embeds them in the same pass. ``frame_index`` is the
+    frame's place in the data set.
+    """
+    records = DatasetCatalog.get(name)
+    if not records:
+        raise DatasetError(f"the test set {name} holds no frame")
+    queries = query_boxes_of(list(select_protocols(cfg, name).values()))
+    inputs = []
+    for index, record in enumerate(records):
+        given = {"query_boxes": queries[index]} if index in queries else {}
+        if cfg.TEST.SEARCH.GT_BOXES:
+            given["gt_boxes"] = np.array([a["bbox"] for a in record["annotations"]])
+        inputs.append({**record, **given, "frame_index": index})
+    batches = InferenceBatches(
+        [(r["height"], r["width"]) for r in records], cfg.TEST.IMS_PER_BATCH
+    )
+    dataset = MapDataset(DatasetFromList(inputs, copy=False), build_mapper(cfg, is_train=False))
+    return _loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)

@@ -1,0 +1,6 @@
+"""Street: a person search data set that is drawn from a seed, in the file layouts of real ones."""
+
+from person_search.data.street.schedule import STREET_SIZES
+from person_search.data.street.street import draw_street
+
+__all__ = ["STREET_SIZES", "draw_street"]

@@ -1,0 +1,151 @@
+"""A checkpointer that reads any ResNet file and refuses weights that do not fit."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from person_search.errors import WeightsError
+from person_search.modeling.backbone.weights import ResNetFit, fit_resnet_weights
+
+logger = logging.getLogger(__name__)
+
+COUNTER = "num_batches_tracked"
+"""Of batch norms; plays no part, and old files lack it."""
+
+
+class PersonSearchCheckpointer(DetectionCheckpointer):
+    """detectron2's checkpointer, for weights of other models and with loud failures.
+
+    ``MODEL.WEIGHTS`` may be a checkpoint of ours or a ResNet file with the names of torchvision,
+    IBN-Net or detectron2. Every ResNet stage of the model, wherever it stands, gets its weights;
+    what the file has beyond that and the model knows by name is taken too. A file that leaves a
+    ResNet stage of the model without weights is refused; other parts may start fresh, and the log
+    lists them.
+
+    Args:
+        complete: for evaluation: also refuse a file that lacks any other part needed at test.
+        others: of ``DetectionCheckpointer``.
+
+    Raises:
+        WeightsError: from :meth:`load`, with the keys and what to do.
+    """
+
+    def __init__(self, model: nn.Module, save_dir: str = "", *, complete: bool = False, **others):
+        super().__init__(model, save_dir, **others)
+        self.complete = complete
+
+    def load(self, path: str, *args, **kwargs) -> dict:
+        """See ``DetectionCheckpointer.load``; "" leaves the random initialisation."""
+        if not path:
+            logger.warning("MODEL.WEIGHTS is empty: the model keeps its random weights")
+        elif "://" not in path and not os.path.isfile(path):
+            raise WeightsError(
+                f"no weights file {path}: correct MODEL.WEIGHTS, or set it to '' to start from "
+                "random weights"
+            )
+        return super().load(path, *args, **kwargs)
+
+    def _load_file(self, filename: str) -> dict:
+        try:
+            return super()._load_file(filename)
+        except Exception as error:  # torch, pickle and zip raise all kinds
+            raise WeightsError(
+                f"{filename} is not a readable weights file ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else 'empty'}); download or copy it "
+                "again. A .pth that holds more than tensors and plain Python values has to be "
+                "saved again as a plain state dict."
+            ) from error
+
+    def _load_model(self, checkpoint: dict) -> None:
+        # detectron2's own name matching cannot serve one file key to two parts of a model.
+        checkpoint.pop("matching_heuristics", None)
+        self._convert_ndarray_to_tensor(checkpoint["model"])
+        file_state = checkpoint["model"]
+        self._strip_ddp_prefix(file_state)
+        model = self.model
+        model = model.module if isinstance(model, DistributedDataParallel) else model
+        model_state = model.state_dict()
+        fit = fit_resnet_weights(model_state, file_state)
+        _refuse_misfit(fit)
+        by_name = {k: v for k, v in file_state.items() if k in model_state and k not in fit.weights}
+        dropped = [k for k, v in by_name.items() if v.shape != model_state[k].shape]
+        weights = {k: v for k, v in by_name.items() if k not in dropped} | fit.weights
+        fresh = [k for k in model_state if k not in weights and not k.endswith(COUNTER)]
+        if self.complete:
+            _refuse_incomplete(model, fresh)
+        _report(fit, [k for k in by_name if not k.endswith(COUNTER)], fresh, dropped)
+        model.load_state_dict(weights, strict=False)
+
+    @staticmethod
+    def _strip_ddp_prefix(state: dict) -> None:
+        if state and all(k.startswith("module.") for k in state):
+            for key in list(state):
+                state[key[len("module.") :]] = state.pop(key)
+
+
+def _refuse_misfit(fit: ResNetFit) -> None:
+    if fit.misfit:
+        key, shapes = next(iter(fit.misfit.items()))
+        raise WeightsError(
+            f"the weights file is of another backbone: {key} is {shapes} ({len(fit.misfit)} such "
+            "keys). Set MODEL.RESNETS.DEPTH, RES2_OUT_CHANNELS and STEM_OUT_CHANNELS to what the "
+            "file was made with, or choose another MODEL.WEIGHTS"
+        )
+    if fit.missing:
+        raise WeightsError(
+            f"the weights file lacks {len(fit.missing)} keys of the backbone, such as "
+            f"{', '.join(fit.missing[:3])}. Choose a file of the same MODEL.RESNETS.DEPTH and IBN "
+            "(an IBN file does not fit a plain ResNet), or MODEL.WEIGHTS '' for random weights"
+        )
+
+
+def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:
+    training_only = [
+        f"{name}.{prefix}"
+        for name, module in model.named_modules()
+        for prefix in getattr(module, "training_only", ())
+    ]
+    needed = [k for k in fresh if not k.startswith(tuple(training_only))]
+    if needed:
+        raise WeightsError(
+            f"the weights file lacks {len(needed)} keys that the model needs, such as "
+            f"{', '.join(needed[:3])}. Evaluate a checkpoint that was trained with this config "
+            "(MODEL.WEIGHTS output/.../model_final.pth)"
+        )
+
+
+def _names(keys: Iterable[str]) -> str:
+    """The modules of state keys, each once, with the number of its tensors."""
+    modules = Counter(".".join(key.split(".")[:3]) for key in keys)
+    return ", ".join(f"{name} ({number})" for name, number in modules.items())
+
+
+def _upto_stage(key: str) -> str:
+    """"backbone.layer3.0.bn1.bias" -> "backbone.layer3": the stage a tensor belongs to."""
+    match = re.match(r"^.*?(?:layer\d|res\d|stem|conv1|bn1)", key)
+    return match.group() if match else key
+
+
+def _report(fit: ResNetFit, others: Iterable[str], fresh: Iterable[str], dropped: Iterable[str]):
+    """Say what came from where, one line per stage of the model."""
+    origins = Counter((_upto_stage(key), _upto_stage(src)) for key, src in fit.sources.items())
+    for (stage, source), number in origins.items():
+        logger.info("weights: %s <- %s (%d tensors)", stage, source, number)
+    if others:
+        logger.info("weights: taken by name: %s", _names(others))
+    if fresh:
+        logger.info("weights: not in the file, start fresh: %s", _names(fresh))
+    if dropped:
+        logger.warning("weights: of another shape, left out: %s", ", ".join(dropped))
+    if fit.split_norms:
+        logger.warning(
+            "weights: %d IBN layers were filled from plain batch norm; weights trained with IBN "
+            "are a better start",
+            fit.split_norms,
+        )

@@ -1,0 +1,25 @@
+"""The errors a user meets. Each message names the file or key and says what to do about it."""
+
+
+class PersonSearchError(Exception):
+    """Base of every error that bad input causes; programming errors stay plain Python errors."""
+
+
+class ConfigError(PersonSearchError):
+    """A config value that is not legal, or that does not fit another one."""
+
+
+class DatasetError(PersonSearchError):
+    """A data set that is missing, incomplete or damaged."""
+
+
+class ImageError(DatasetError):
+    """An image file that cannot be read, is truncated, or is not the picture it was said to be."""
+
+
+class WeightsError(PersonSearchError):
+    """A weights file that is missing, damaged, or does not fit the model."""
+
+
+class ResultsError(PersonSearchError):
+    """A saved-results file that is damaged, or lacks the arrays an evaluation needs."""

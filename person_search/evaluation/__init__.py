@@ -1,0 +1,28 @@
+"""Metrics of person search, detection and re-identification on saved results, in numpy."""
+
+from .detection import DetectionMetrics, evaluate_detection
+from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
+from .metrics import CBGM, SearchMetrics, evaluate_search
+from .reid import ReIDMetrics, evaluate_reid
+from .results import SearchResults, protocol_arrays
+from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
+
+__all__ = [
+    "CBGM",
+    "Conventions",
+    "DetectionMetrics",
+    "Galleries",
+    "ReIDMetrics",
+    "SearchMetrics",
+    "SearchResults",
+    "ZhengCurves",
+    "evaluate_detection",
+    "evaluate_reid",
+    "evaluate_search",
+    "even_counts",
+    "even_thresholds",
+    "has_cameras",
+    "protocol_arrays",
+    "resolve_galleries",
+    "zheng_curves",
+]

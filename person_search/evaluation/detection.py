@@ -1,0 +1,139 @@
+"""Detection recall and AP, in the two definitions that papers mix.
+
+Person search papers pair boxes by mutual best overlap: a detection is a true positive if it is the
+best one of its own best ground-truth box, whatever the scores, and print AP times recall. COCO
+gives each detection, by falling score, the best box that is still free, and prints the
+interpolated AP.
+
+Shape shorthand in this module:
+    F: frames    G: ground-truth boxes    N: detections    P: pairs of both in one frame
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .results import SearchResults
+from .segments import expand_segments, first_argmax, iou_of_pairs, run_starts, segment_of_row
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """Shares of 1; NaN where there is nothing to find.
+
+    Attributes:
+        recall: of the mutual-best pairing.
+        ap: its average precision times recall: what person search papers print.
+        plain_ap: the same without the recall factor, so it can exceed the recall.
+        coco_ap: COCO's AP at this IoU (greedy by score, 101 recall points, no limit of detections).
+    """
+
+    recall: float
+    ap: float
+    plain_ap: float
+    coco_ap: float
+
+
+def evaluate_detection(
+    results: SearchResults,
+    *,
+    det_thresh: float = 0.5,
+    iou_thresh: float = 0.5,
+    labeled_only: bool = False,
+    use_gt_boxes: bool = False,
+) -> DetectionMetrics:
+    """Compare the detections of all frames with the ground truth.
+
+    Args:
+        results: the test set.
+        det_thresh: detections with a lower score are dropped.
+        iou_thresh: overlap a match needs.
+        labeled_only: only persons with an identity count, and frames without one are left out;
+            detections of the others are then false.
+        use_gt_boxes: take the ground-truth boxes, with score 1, as detections.
+    """
+    n_frames = len(results.frame_names)
+    gt_frame = segment_of_row(results.gt_offsets)
+    if use_gt_boxes:
+        frame, boxes, scores = gt_frame, results.gt_boxes, np.ones(len(gt_frame), np.float32)
+    else:
+        kept = results.dets[:, 4] >= det_thresh
+        frame = segment_of_row(results.det_offsets)[kept]
+        boxes, scores = results.dets[kept, :4], results.dets[kept, 4]
+    gt_boxes = results.gt_boxes
+    if labeled_only:
+        labeled = results.gt_ids != results.unlabeled_id
+        gt_frame, gt_boxes = gt_frame[labeled], gt_boxes[labeled]
+        counted = np.isin(frame, gt_frame)
+        frame, boxes, scores = frame[counted], boxes[counted], scores[counted]
+    if len(gt_boxes) == 0:
+        return DetectionMetrics(*[float("nan")] * 4)
+
+    # All pairs of one frame, by detection and then by ground-truth box.
+    gt_offsets = np.searchsorted(gt_frame, np.arange(n_frames + 1))
+    gt = expand_segments(gt_offsets, frame)
+    det = np.repeat(np.arange(len(frame)), np.diff(gt_offsets)[frame])
+    iou = iou_of_pairs(boxes[det], gt_boxes[gt])
+
+    mutual = np.zeros(len(frame), bool)
+    mutual[_mutual_best(det, gt, iou, iou_thresh)] = True
+    recall = mutual.sum() / len(gt_boxes)
+    plain = _step_ap(mutual, scores)
+    greedy = _greedy(det, gt, iou, iou_thresh, frame, scores)
+    values = (recall, plain * recall, plain, _coco_ap(greedy, scores, len(gt_boxes)))
+    return DetectionMetrics(*map(float, values))
+
+
+def _mutual_best(det: np.ndarray, gt: np.ndarray, iou: np.ndarray, iou_thresh: float) -> np.ndarray:
+    """Detections that are the best one of their own best box; the first on equal overlap."""
+    iou = iou.astype(np.float32)  # the type in which the published code compares and finds ties
+    best_of_det = first_argmax(iou, run_starts(det))
+    by_gt = np.lexsort((det, gt))
+    best_of_gt = by_gt[first_argmax(iou[by_gt], run_starts(gt[by_gt]))]
+    pairs = np.intersect1d(best_of_det, best_of_gt, assume_unique=True)
+    return det[pairs[iou[pairs] >= iou_thresh]]
+
+
+def _greedy(
+    det: np.ndarray,
+    gt: np.ndarray,
+    iou: np.ndarray,
+    iou_thresh: float,
+    frame: np.ndarray,
+    scores: np.ndarray,
+) -> np.ndarray:
+    """(N,) bool, matched when every detection, by falling score, takes its best free box."""
+    by_score = np.lexsort((-scores, frame))
+    rank = np.empty(len(frame), np.int64)  # place of a detection in its frame
+    rank[by_score] = np.arange(len(frame)) - np.searchsorted(frame, frame)
+    near = np.flatnonzero(iou >= iou_thresh)
+    near = near[np.argsort(rank[det[near]], kind="stable")]
+    matched = np.zeros(len(frame), bool)
+    free = np.ones(int(gt.max(initial=-1)) + 1, bool)
+    # One round per rank: no two detections of a round share a frame, so none share a box.
+    for pairs in np.split(near, run_starts(rank[det[near]])[1:]):
+        pairs = pairs[free[gt[pairs]]]
+        pairs = pairs[first_argmax(iou[pairs], run_starts(det[pairs]))]
+        matched[det[pairs]] = True
+        free[gt[pairs]] = False
+    return matched
+
+
+def _step_ap(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision over the positives given; equal scores share one step. 0 without any."""
+    if not positive.any():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
+    found = np.cumsum(positive[order])[ends]
+    return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / found[-1])
+
+
+def _coco_ap(positive: np.ndarray, scores: np.ndarray, n_boxes: int) -> float:
+    """Mean over 101 recalls of the best precision at that recall or beyond."""
+    found = np.cumsum(positive[np.argsort(-scores, kind="stable")])
+    precision = found / np.arange(1, len(found) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(found / n_boxes, np.linspace(0, 1, 101))
+    return float(np.append(envelope, 0.0)[reached].mean())

@@ -1,0 +1,109 @@
+"""What an evaluation prints and saves: never a number without the protocol it belongs to."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .metrics import SearchMetrics
+from .results import SearchResults
+
+
+def describe(protocol: Mapping) -> str:
+    """A search protocol in one line."""
+    size = protocol["gallery_size"]
+    frames = f"{size['min']}" if size["min"] == size["max"] else f"{size['min']}-{size['max']}"
+    parts = [protocol["name"] or "unnamed protocol", f"gallery: {protocol['gallery']}"]
+    parts += [f"{frames} frames", f"{protocol['n_queries']} queries", protocol["boxes"]]
+    if protocol["det_thresh"] is not None:
+        parts.append(f"score >= {protocol['det_thresh']:g}")
+    if protocol["score_weighting"]:
+        parts.append("similarity x score")
+    if protocol["cbgm"]:
+        parts.append("CBGM k1={k1} k2={k2}".format(**protocol["cbgm"]))
+    if protocol["n_undefined"]:
+        parts.append(f"{protocol['n_undefined']} queries without a target left out")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one test set.
+
+    Attributes:
+        title: name of the test set.
+        results: task ("search", "search_multi_view", ...) -> what was evaluated.
+        searches: task -> metrics.
+        detection: name -> share of 1.
+        detection_protocol: how those were computed, in words.
+    """
+
+    title: str
+    results: Mapping[str, SearchResults]
+    searches: Mapping[str, SearchMetrics]
+    detection: Mapping[str, float]
+    detection_protocol: str
+
+    def percent(self) -> dict[str, dict[str, float]]:
+        """Task -> metric -> percent, as detectron2 prints and tests results."""
+        tasks = {task: m.summary() for task, m in self.searches.items()}
+        tasks["detection"] = dict(self.detection)
+        return {t: {k: 100 * v for k, v in values.items()} for t, values in tasks.items()}
+
+    def table(self) -> str:
+        """An aligned table in percent, with the protocol of each row below it."""
+        lines = [f"Person search on {self.title}", ""]
+        lines.append(f"{'':24}{'mAP':>8}{'top-1':>8}{'top-5':>8}{'top-10':>8}")
+        for task, metrics in self.searches.items():
+            values = "".join(f"{100 * v:8.2f}" for v in metrics.summary().values())
+            lines.append(f"{task:24}{values}")
+        lines.append("")
+        lines += [f"detection {name:14}{100 * v:8.2f}" for name, v in self.detection.items()]
+        lines.append("")
+        lines += [f"{task}: {describe(m.protocol)}" for task, m in self.searches.items()]
+        conventions = next(iter(self.searches.values())).protocol["conventions"]
+        lines.append(f"conventions: {conventions}")
+        lines.append(f"detection: {self.detection_protocol}")
+        return "\n".join(lines)
+
+    def write(self, folder: str) -> None:
+        """``search_<title>.json`` (shares of 1, with protocols) and one CSV per task."""
+        report = {
+            "data set": self.title,
+            "search": {
+                task: {**metrics.summary(), "protocol": metrics.protocol}
+                for task, metrics in self.searches.items()
+            },
+            "detection": {**self.detection, "protocol": self.detection_protocol},
+        }
+        path = os.path.join(folder, f"search_{self.title}.json")
+        _write_text(path, lambda file: json.dump(report, file, indent=2))
+        for task, metrics in self.searches.items():
+            path = os.path.join(folder, f"queries_{self.title}_{task}.csv")
+            found = self.results[task]
+            _write_text(path, lambda file, f=found, m=metrics: _write_queries(file, f, m))
+
+
+def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None:
+    """One row per query: where it is, whom it shows, its AP (empty if undefined) and hits."""
+    writer = csv.writer(file)
+    writer.writerow("query frame x1 y1 x2 y2 person_id AP top1 top5 top10".split())
+    for q, (ap, hits) in enumerate(zip(metrics.ap, metrics.hits, strict=True)):
+        box = [f"{v:g}" for v in results.query_boxes[q]]
+        value = "" if np.isnan(ap) else f"{ap:.6f}"
+        frame, person = results.query_frames[q], results.query_ids[q]
+        writer.writerow([q, frame, *box, person, value, *hits.astype(int)])
+
+
+def _write_text(path: str, write: Callable) -> None:
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

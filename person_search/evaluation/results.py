@@ -1,0 +1,273 @@
+"""What a person search model found on a test set, in one file that anyone can evaluate.
+
+The file is an ``.npz`` without pickles. Its keys are the fields of :class:`SearchResults`.
+
+Shape shorthand in this module (``x_offsets``: rows of item i are ``x_offsets[i]:x_offsets[i+1]``):
+    F: frames of the test set        G: ground-truth boxes     N: detections
+    Q: queries                       M: context persons        K: gallery entries
+    d: size of an embedding
+"""
+
+import os
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.protocols import GalleryLists, GalleryRule, SearchProtocol
+from ..errors import ResultsError
+from ..labels import UNLABELED
+
+FOREIGN_UNLABELED = 5555
+"""Id of an unlabelled person in files that do not say it (SeqNet's convention)."""
+
+# name: (length, shape of one row, numpy dtype kinds); the letters are those of the docstring.
+_LAYOUT: dict[str, tuple[str, tuple, str]] = {
+    "frame_names": ("F", (), "U"),
+    "frame_cam": ("F", (), "iu"),
+    "gt_offsets": ("F+1", (), "iu"),
+    "gt_boxes": ("G", (4,), "iuf"),
+    "gt_ids": ("G", (), "iu"),
+    "det_offsets": ("F+1", (), "iu"),
+    "dets": ("N", (5,), "iuf"),
+    "det_embs": ("N", ("d",), "f"),
+    "query_frames": ("Q", (), "U"),
+    "query_frame_index": ("Q", (), "iu"),
+    "query_boxes": ("Q", (4,), "iuf"),
+    "query_ids": ("Q", (), "iu"),
+    "query_cam": ("Q", (), "iu"),
+    "query_embs": ("Q", ("d",), "f"),
+    "gt_embs": ("G", ("d",), "f"),
+    "qctx_offsets": ("Q+1", (), "iu"),
+    "qctx_dets": ("M", (5,), "iuf"),
+    "qctx_embs": ("M", ("d",), "f"),
+    "gal_offsets": ("Q+1", (), "iu"),
+    "gal_frames": ("K", (), "iu"),
+    "gal_has_gt": ("K", (), "b"),
+    "gal_gt_xywh": ("K", (4,), "iuf"),
+}
+_SIZED_BY = {
+    "F": "frame_names",
+    "Q": "query_ids",
+    "G": "gt_ids",
+    "N": "dets",
+    "M": "qctx_dets",
+    "K": "gal_frames",
+}
+_CONTEXT = ("qctx_offsets", "qctx_dets", "qctx_embs")
+_GALLERY = ("gal_offsets", "gal_frames", "gal_has_gt", "gal_gt_xywh")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResults:
+    """Frames, ground truth, detections and queries of one run; always consistent once built.
+
+    Boxes are xyxy in pixels of any numeric type unless the name says xywh.
+
+    Attributes:
+        kind: "prw" (the gallery of a query is a rule over all frames) or "cuhk" (explicit lists).
+        frame_names: (F,) str, distinct; every frame of the test set in gallery order.
+        frame_cam: (F,) camera ids, -1 unknown.
+        gt_offsets, gt_boxes, gt_ids: (F + 1,), (G, 4), (G,) ground truth per frame.
+        det_offsets, dets, det_embs: (F + 1,), (N, 5) boxes and scores, (N, d) embeddings.
+        query_frames, query_frame_index: (Q,) frame of the query; (Q,) its index, -1 for none.
+        query_boxes, query_ids, query_cam, query_embs: (Q, 4), (Q,), (Q,), (Q, d).
+        gt_embs: (G, d) embeddings of the ground-truth boxes, or None.
+        qctx_offsets, qctx_dets, qctx_embs: (Q + 1,), (M, 5), (M, d) persons in the frame of each
+            query, row 0 the query itself, the rest by falling score; all None without context.
+        gal_offsets, gal_frames, gal_has_gt, gal_gt_xywh: (Q + 1,), (K,), (K,) bool, (K, 4) gallery
+            lists with the box of the query's person; needed by "cuhk", None for "prw".
+        unlabeled_id: value of ``gt_ids`` that means a person without identity.
+        protocol: name to print, e.g. "CUHK-SYSU, gallery 100".
+
+    Raises:
+        ResultsError: an array is missing or does not fit the others.
+    """
+
+    kind: str
+    frame_names: np.ndarray
+    frame_cam: np.ndarray
+    gt_offsets: np.ndarray
+    gt_boxes: np.ndarray
+    gt_ids: np.ndarray
+    det_offsets: np.ndarray
+    dets: np.ndarray
+    det_embs: np.ndarray
+    query_frames: np.ndarray
+    query_frame_index: np.ndarray
+    query_boxes: np.ndarray
+    query_ids: np.ndarray
+    query_cam: np.ndarray
+    query_embs: np.ndarray
+    gt_embs: np.ndarray | None = None
+    qctx_offsets: np.ndarray | None = None
+    qctx_dets: np.ndarray | None = None
+    qctx_embs: np.ndarray | None = None
+    gal_offsets: np.ndarray | None = None
+    gal_frames: np.ndarray | None = None
+    gal_has_gt: np.ndarray | None = None
+    gal_gt_xywh: np.ndarray | None = None
+    unlabeled_id: int = UNLABELED
+    protocol: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("prw", "cuhk"):
+            raise ResultsError(f"kind is {self.kind!r}, must be 'prw' (rule) or 'cuhk' (lists)")
+        if self.kind == "cuhk" and self.gal_offsets is None:
+            raise ResultsError("gal_offsets is missing: kind 'cuhk' needs " + ", ".join(_GALLERY))
+        for group in (_CONTEXT, _GALLERY):
+            missing = [name for name in group if getattr(self, name) is None]
+            if missing and len(missing) < len(group):
+                raise ResultsError(f"{missing[0]} is missing: it belongs with {', '.join(group)}")
+        _check_layout(self)
+        _check_index(self.query_frame_index, "query_frame_index", -1, len(self.frame_names))
+        if self.gal_frames is not None:
+            _check_index(self.gal_frames, "gal_frames", 0, len(self.frame_names))
+        _check_names(self)
+
+    @property
+    def gallery(self) -> GalleryRule | GalleryLists:
+        """The gallery the file asks for: its lists, or all frames but the query's own."""
+        if self.kind == "prw":
+            return GalleryRule.OTHER_FRAMES
+        rows = np.flatnonzero(self.gal_has_gt)
+        boxes = np.zeros(
+            (len(self.gal_frames), 4)
+        )  # untouched pages of the absent rows cost nothing
+        boxes[rows] = self.gal_gt_xywh[rows]
+        boxes[rows, 2:] += boxes[rows, :2]
+        return GalleryLists(self.gal_offsets, self.gal_frames, self.gal_has_gt, boxes)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the file; a reader sees the old one or the whole new one.
+
+        Raises:
+            OSError: the folder is missing or cannot be written.
+        """
+        path = Path(path)
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "SearchResults":
+        """Read a file written by :meth:`save`, or one of the same layout; other keys are ignored.
+
+        Raises:
+            ResultsError: the file is missing or damaged, or an array is missing or inconsistent.
+        """
+        try:
+            return cls(**_read_arrays(path))
+        except ResultsError as error:
+            raise ResultsError(f"{path}: {error}") from error
+
+
+def protocol_arrays(
+    protocol: SearchProtocol, frame_names: np.ndarray, frame_cam: np.ndarray
+) -> dict[str, Any]:
+    """The part of :class:`SearchResults` that a protocol fills, as keyword arguments.
+
+    Args:
+        protocol: queries and galleries of the test set.
+        frame_names: (F,) str.
+        frame_cam: (F,) camera ids, -1 unknown.
+    """
+    arrays = {
+        "kind": "prw",
+        "protocol": protocol.name,
+        "frame_names": frame_names,
+        "frame_cam": frame_cam,
+        "query_frames": frame_names[protocol.query_frames],
+        "query_frame_index": protocol.query_frames,
+        "query_boxes": protocol.query_boxes,
+        "query_ids": protocol.query_ids,
+        "query_cam": frame_cam[protocol.query_frames],
+    }
+    if isinstance(protocol.gallery, GalleryLists):
+        lists = protocol.gallery
+        xywh = np.zeros_like(lists.boxes)
+        rows = np.flatnonzero(lists.has_target)
+        xywh[rows] = lists.boxes[rows]
+        xywh[rows, 2:] -= xywh[rows, :2]
+        arrays |= {
+            "kind": "cuhk",
+            "gal_offsets": lists.offsets,
+            "gal_frames": lists.frames,
+            "gal_has_gt": lists.has_target,
+            "gal_gt_xywh": xywh,
+        }
+    return arrays
+
+
+def _read_arrays(path: str | os.PathLike) -> dict[str, Any]:
+    names = [field.name for field in fields(SearchResults)]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in names if name in file}
+    except FileNotFoundError as error:
+        raise ResultsError("no such file; give the .npz that an evaluation saved") from error
+    except Exception as error:  # damaged bytes make numpy and zipfile raise a dozen types
+        raise ResultsError(f"not a readable .npz without pickles ({error})") from error
+    for field in fields(SearchResults):
+        if field.default is MISSING and field.name not in arrays:
+            raise ResultsError(f"{field.name} is missing; the layout is that of SearchResults")
+    scalars = (("kind", "U", str), ("unlabeled_id", "iu", int), ("protocol", "U", str))
+    for name, kinds, cast in scalars:
+        if name in arrays:
+            if arrays[name].shape != () or arrays[name].dtype.kind not in kinds:
+                raise ResultsError(f"{name} must be one {cast.__name__}")
+            arrays[name] = cast(arrays[name])
+    return {"unlabeled_id": FOREIGN_UNLABELED} | arrays
+
+
+def _check_layout(results: SearchResults) -> None:
+    """Every array has its dtype, shape and length, is finite, and its offsets are offsets."""
+    arrays = {n: getattr(results, n) for n in _LAYOUT if getattr(results, n) is not None}
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise ResultsError(f"{name} is a single value, must be an array")
+    sizes = {size: len(arrays[name]) for size, name in _SIZED_BY.items() if name in arrays}
+    sizes |= {"F+1": sizes["F"] + 1, "Q+1": sizes["Q"] + 1}
+    sizes["d"] = results.query_embs.shape[-1] if results.query_embs.ndim == 2 else 0
+    for name, array in arrays.items():
+        length, row, kinds = _LAYOUT[name]
+        shape = (sizes[length], *(sizes.get(n, n) for n in row))
+        if array.dtype.kind not in kinds:
+            raise ResultsError(f"{name} is {array.dtype}, must be one of the kinds '{kinds}'")
+        if array.shape != shape:
+            raise ResultsError(f"{name} has shape {array.shape}, must be {shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ResultsError(f"{name} holds NaN or infinite values, all must be finite")
+    ends = {"gt_offsets": "G", "det_offsets": "N", "qctx_offsets": "M", "gal_offsets": "K"}
+    for name, size in ends.items():
+        if name in arrays:
+            offsets = arrays[name].astype(np.int64)
+            if offsets[0] != 0 or offsets[-1] != sizes[size] or (np.diff(offsets) < 0).any():
+                raise ResultsError(f"{name} must never fall, start at 0 and end at {sizes[size]}")
+
+
+def _check_index(index: np.ndarray, name: str, low: int, high: int) -> None:
+    if len(index) and not (low <= index.min() and index.max() < high):
+        raise ResultsError(
+            f"{name} holds {index.min()}..{index.max()}, must lie in {low}..{high - 1}"
+        )
+
+
+def _check_names(results: SearchResults) -> None:
+    names, first = np.unique(results.frame_names, return_index=True)
+    if len(names) < len(results.frame_names):
+        twice = np.delete(results.frame_names, first)[0]
+        raise ResultsError(f"frame_names holds {twice} twice, every frame must be listed once")
+    known = np.flatnonzero(results.query_frame_index >= 0)
+    named = results.frame_names[results.query_frame_index[known]]
+    wrong = known[named != results.query_frames[known]]
+    if len(wrong):
+        raise ResultsError(
+            f"query_frame_index[{wrong[0]}] does not point at the frame named by query_frames"
+        )

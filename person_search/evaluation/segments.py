@@ -1,0 +1,119 @@
+"""Arithmetic on ragged rows kept in CSR form, and on pairs of boxes.
+
+The rows of item ``i`` are ``offsets[i]:offsets[i + 1]`` of a flat array.
+
+Shape shorthand in this module:
+    S: number of segments
+    P: number of pairs
+    N, H: number of values, of levels they are compared with
+"""
+
+import numpy as np
+
+
+def lengths_to_offsets(lengths: np.ndarray) -> np.ndarray:
+    """(S,) segment lengths to (S + 1,) int64 offsets."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def segment_of_row(offsets: np.ndarray) -> np.ndarray:
+    """(offsets[-1],) index of the segment that each flat row belongs to."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
+def expand_segments(offsets: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Flat rows of the chosen segments, one segment after the other.
+
+    Args:
+        offsets: (S + 1,) segment bounds.
+        segments: segment indices, in any order, repeats allowed.
+    """
+    starts = offsets[segments]
+    lengths = offsets[segments + 1] - starts
+    ends = np.cumsum(lengths)
+    rows = np.repeat(starts - (ends - lengths), lengths)
+    rows += np.arange(len(rows))
+    return rows
+
+
+def run_starts(*keys: np.ndarray) -> np.ndarray:
+    """First rows of the runs of neighbours that are equal in every key."""
+    changes = np.zeros(max(0, len(keys[0]) - 1), bool)
+    for key in keys:
+        changes |= key[1:] != key[:-1]
+    return np.flatnonzero(np.r_[len(keys[0]) > 0, changes])
+
+
+def first_argmax(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Row of the first maximum of every segment.
+
+    Args:
+        values: flat values.
+        starts: (S,) strictly increasing first rows; the first is 0, so that no segment is empty.
+
+    Returns:
+        (S,) flat rows.
+    """
+    if len(starts) == 0:
+        return np.zeros(0, np.int64)
+    bounds = np.append(starts, len(values))
+    top = np.maximum.reduceat(values, starts)
+    rows = np.flatnonzero(values == np.repeat(top, bounds[1:] - bounds[:-1]))
+    return rows[np.searchsorted(rows, starts)]
+
+
+def iou_of_pairs(boxes: np.ndarray, others: np.ndarray, extent: float = 0.0) -> np.ndarray:
+    """IoU of ``boxes[i]`` with ``others[i]``, in float64.
+
+    Args:
+        boxes: (P, 4) xyxy.
+        others: (P, 4) xyxy.
+        extent: what is added to every x2 - x1 and y2 - y1; 1 gives the old inclusive-pixel boxes.
+
+    Returns:
+        (P,); 0 where both boxes have no area.
+    """
+    a, b = boxes.T.astype(np.float64), others.T.astype(np.float64)
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]) + extent
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]) + extent
+    intersection = width.clip(min=0) * height.clip(min=0)
+    area_a, area_b = ((box[2] - box[0] + extent) * (box[3] - box[1] + extent) for box in (a, b))
+    union = area_a + area_b - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+_BINS = 4096
+
+
+def count_at_or_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """How many values are at least as large as each level; exact, and cheaper than a sort.
+
+    Only the values in the same bin as a level are sorted; whole bins above it are counted.
+
+    Args:
+        values: (N,) floats, -inf allowed.
+        levels: (H,) finite floats of the same type.
+
+    Returns:
+        (H,) int64.
+    """
+    if len(levels) == 0:
+        return np.zeros(0, np.int64)
+    low, high = levels.min(), levels.max()
+    values = values[np.flatnonzero(values >= low)]
+    beyond = np.zeros(len(levels), np.int64)
+    if len(values) > _BINS and high - low > 1e-6 * max(abs(low), abs(high)):
+        scale = values.dtype.type(_BINS / (high - low))
+        # Rounding never turns the order round, so a larger value is in the same or a higher bin.
+        bins, level_bins = (
+            np.minimum((x - low) * scale, _BINS).astype(np.int32) for x in (values, levels)
+        )
+        near = np.zeros(_BINS + 1, bool)
+        near[level_bins] = True
+        far = np.where(near, 0, np.bincount(bins, minlength=_BINS + 1))
+        beyond = far[::-1].cumsum()[::-1][level_bins]
+        values = values[np.flatnonzero(near[bins])]
+    ordered = np.sort(values)
+    return beyond + len(ordered) - np.searchsorted(ordered, levels, "left")

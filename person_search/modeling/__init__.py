@@ -1,0 +1,1 @@
+from . import backbone, meta_arch, reid, roi_heads  # noqa: F401  (registers the parts)

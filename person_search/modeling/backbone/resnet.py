@@ -1,0 +1,95 @@
+"""ResNet and ResNet-IBN-a as a split architecture, made of detectron2's blocks."""
+
+from detectron2.modeling.backbone.resnet import (
+    BasicBlock,
+    BasicStem,
+    BottleneckBlock,
+    ResNet,
+)
+from torch import nn
+
+from person_search.errors import ConfigError
+from person_search.layers.ibn import IBN
+
+from .split import SPLIT_ARCHITECTURE_REGISTRY, STAGES, SplitArchitecture
+
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+@SPLIT_ARCHITECTURE_REGISTRY.register()
+class SplitResNet(SplitArchitecture):
+    """ResNet-18, -34, -50 or -101, optionally with IBN-a.
+
+    The stride of a bottleneck sits on its 3x3 conv, as in torchvision and IBN-Net. IBN-a replaces
+    the norm behind the first conv of every block of res2, res3 and res4; stem and res5 keep the
+    plain norm.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        ibn: "a" or "".
+        norm: detectron2 norm name.
+        stem_channels, res2_channels: width of the stem and of res2's output; channels double from
+            stage to stage. The usual 64 and 64 (depth < 50) or 256.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        ibn: str = "",
+        norm: str = "BN",
+        stem_channels: int = 64,
+        res2_channels: int = 256,
+    ):
+        if depth not in BLOCKS_PER_STAGE:
+            raise ConfigError(f"MODEL.RESNETS.DEPTH is {depth}; legal: {list(BLOCKS_PER_STAGE)}")
+        if ibn not in ("", "a"):
+            raise ConfigError(f'MODEL.RESNETS.IBN is {ibn!r}; legal: "a", ""')
+        self.depth, self.ibn, self.norm = depth, ibn, norm
+        self.stem_channels, self.res2_channels = stem_channels, res2_channels
+
+    @classmethod
+    def from_config(cls, cfg) -> "SplitResNet":
+        return cls(
+            depth=cfg.MODEL.RESNETS.DEPTH,
+            ibn=cfg.MODEL.RESNETS.IBN,
+            norm=cfg.MODEL.RESNETS.NORM,
+            stem_channels=cfg.MODEL.RESNETS.STEM_OUT_CHANNELS,
+            res2_channels=cfg.MODEL.RESNETS.RES2_OUT_CHANNELS,
+        )
+
+    def channels(self, stage: str) -> int:
+        return self.res2_channels * 2 ** STAGES.index(stage)
+
+    def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> ResNet:
+        stem = BasicStem(out_channels=self.stem_channels, norm=self.norm)
+        stages = [self._make_blocks(s) for s in STAGES[: STAGES.index(last_stage) + 1]]
+        return ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
+
+    def make_stage(self, stage: str, stride: int | None = None) -> nn.Sequential:
+        return nn.Sequential(*self._make_blocks(stage, stride))
+
+    def _make_blocks(self, stage: str, stride: int | None = None) -> list[nn.Module]:
+        index = STAGES.index(stage)
+        num_blocks = BLOCKS_PER_STAGE[self.depth][index]
+        out_channels = self.channels(stage)
+        if stride is None:
+            stride = 1 if stage == "res2" else 2
+        kwargs = {"block_class": BasicBlock}
+        if self.depth >= 50:
+            kwargs = {
+                "block_class": BottleneckBlock,
+                "bottleneck_channels": out_channels // 4,
+                "stride_in_1x1": False,
+            }
+        blocks = ResNet.make_stage(
+            num_blocks=num_blocks,
+            stride_per_block=[stride] + [1] * (num_blocks - 1),
+            in_channels=self.stem_channels if index == 0 else out_channels // 2,
+            out_channels=out_channels,
+            norm=self.norm,
+            **kwargs,
+        )
+        if self.ibn == "a" and stage != "res5":
+            for block in blocks:
+                block.conv1.norm = IBN(block.conv1.out_channels, self.norm)
+        return blocks

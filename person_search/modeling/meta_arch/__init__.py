@@ -1,0 +1,3 @@
+from .person_search_rcnn import PersonSearchRCNN
+
+__all__ = ["PersonSearchRCNN"]

@@ -1,0 +1,17 @@
+from .branch import ReIDBranch
+from .heads import REID_HEAD_REGISTRY, SoftmaxHead, build_reid_head, count_train_ids
+from .poolers import MRFP, REID_POOLER_REGISTRY, SingleLevelPooler, build_reid_pooler
+from .rois import ReIDSampler
+
+__all__ = [
+    "MRFP",
+    "REID_HEAD_REGISTRY",
+    "REID_POOLER_REGISTRY",
+    "ReIDBranch",
+    "ReIDSampler",
+    "SingleLevelPooler",
+    "SoftmaxHead",
+    "build_reid_head",
+    "build_reid_pooler",
+    "count_train_ids",
+]

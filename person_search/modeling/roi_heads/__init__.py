@@ -1,0 +1,3 @@
+from .search_heads import SearchROIHeads
+
+__all__ = ["SearchROIHeads"]

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# detectron2 is on no package index: the Makefile (or GETTING_STARTED.md) installs it from its
+# repository. It is therefore not among the requirements here.
+setup(
+    name="person_search",
+    version="0.1.0",
+    description="Person search for detectron2: find one person in a gallery of whole scene images",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["person_search", "person_search.*"]),
+    install_requires=[
+        "fvcore",
+        "matplotlib",
+        "numpy",
+        "opencv-python",
+        "pycocotools",
+        "scipy",
+        "torch>=2.2",
+        "torchvision",
+        "tqdm",
+    ],
+    extras_require={"dev": ["hypothesis", "pytest", "ruff"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

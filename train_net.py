@@ -1,0 +1,116 @@
+#!/usr/bin/env python
+"""Train and evaluate every model of this project.
+
+    python train_net.py --config-file configs/PRW/stl_mrfp.yaml
+    python train_net.py --config-file configs/PRW/stl_mrfp.yaml --resume
+    python train_net.py --config-file configs/PRW/stl_mrfp.yaml --eval-only \
+        MODEL.WEIGHTS output/PRW/stl_mrfp/model_final.pth
+"""
+
+import logging
+import sys
+import weakref
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import (
+    DefaultTrainer,
+    default_argument_parser,
+    default_setup,
+    launch,
+)
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from person_search import add_person_search_config
+from person_search.data import build_test_loader, build_train_loader, load_train_records
+from person_search.engine import (
+    PersonSearchCheckpointer,
+    ProgressBar,
+    ReproducibleSteps,
+    resolve_epochs,
+)
+from person_search.errors import ConfigError, PersonSearchError
+from person_search.evaluation.search_evaluator import build_evaluator
+
+
+class Trainer(DefaultTrainer):
+    """detectron2's trainer with this project's loaders, evaluator and checkpointer."""
+
+    build_train_loader = staticmethod(build_train_loader)
+    build_test_loader = staticmethod(build_test_loader)
+    build_evaluator = staticmethod(build_evaluator)
+
+    def build_hooks(self):
+        """See ``DefaultTrainer``. Called before the first hook needs the checkpointer."""
+        self.checkpointer = PersonSearchCheckpointer(
+            self._trainer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        hooks = super().build_hooks()
+        if self.cfg.SEED >= 0:
+            hooks.insert(0, ReproducibleSteps(self.cfg.SEED))
+        if comm.is_main_process():
+            hooks.append(ProgressBar())
+        return hooks
+
+
+def setup(args) -> CfgNode:
+    """The frozen config of a run, and detectron2's usual set-up of logs and output folder."""
+    cfg = get_cfg()
+    add_person_search_config(cfg)
+    try:
+        cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+    except (AssertionError, KeyError, OSError, ValueError) as error:
+        raise ConfigError(f"{args.config_file} {' '.join(args.opts)}: {error}") from error
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+        logging.getLogger("person_search").warning("no GPU found: running on the CPU")
+    setup_logger(
+        output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="person_search"
+    )
+    if not args.eval_only and cfg.SOLVER.EPOCHS > 0:
+        num_images = len(load_train_records(cfg.DATASETS.TRAIN))
+        resolve_epochs(cfg, num_images, keep=args.opts[::2])
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def main(args) -> dict:
+    """Train, or evaluate only; returns the metrics of the test sets."""
+    cfg = setup(args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        PersonSearchCheckpointer(model, cfg.OUTPUT_DIR, complete=True).resume_or_load(
+            cfg.MODEL.WEIGHTS, resume=args.resume
+        )
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def run(args) -> None:
+    """Launch :func:`main` on the wanted processes; a user's mistake ends in one line."""
+    try:
+        launch(
+            main,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except PersonSearchError as error:
+        name = type(error).__name__
+        # A loader's worker puts its whole traceback into the message; the user needs its end.
+        sys.exit(f"{name}: {str(error).split(f'{name}: ')[-1].strip()}")
+
+
+if __name__ == "__main__":
+    run(default_argument_parser().parse_args())
