@@ -7,7 +7,6 @@
         MODEL.WEIGHTS output/PRW/stl_mrfp/model_final.pth
 """
 
-import logging
 import sys
 import weakref
 
@@ -32,7 +31,7 @@ from person_search.engine import (
     resolve_epochs,
 )
 from person_search.errors import ConfigError, PersonSearchError
-from person_search.evaluation.search_evaluator import build_evaluator
+from person_search.evaluation import build_evaluator
 
 
 class Trainer(DefaultTrainer):
@@ -64,12 +63,12 @@ def setup(args) -> CfgNode:
         cfg.merge_from_list(args.opts)
     except (AssertionError, KeyError, OSError, ValueError) as error:
         raise ConfigError(f"{args.config_file} {' '.join(args.opts)}: {error}") from error
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
-        logging.getLogger("person_search").warning("no GPU found: running on the CPU")
-    setup_logger(
+    logger = setup_logger(
         output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="person_search"
     )
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+        logger.warning("no GPU found: running on the CPU")
     if not args.eval_only and cfg.SOLVER.EPOCHS > 0:
         num_images = len(load_train_records(cfg.DATASETS.TRAIN))
         resolve_epochs(cfg, num_images, keep=args.opts[::2])
@@ -92,7 +91,8 @@ def main(args) -> dict:
         return results
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    trainer.train()
+    return trainer._last_eval_results
 
 
 def run(args) -> None:

@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable
 from contextlib import contextmanager
 
-import cv2
 import numpy as np
+import torch
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset, MetadataCatalog
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
@@ -89,12 +89,10 @@ def _loader(dataset: Dataset, batches, num_workers: int) -> DataLoader:
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=trivial_batch_collator,
-        worker_init_fn=_one_thread,
+        # Starting a loader draws a number. From torch's global generator it would shift those of
+        # the model, in the step in which a run starts or resumes.
+        generator=torch.Generator(),
     )
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(0)
 
 
 def build_train_loader(cfg) -> DataLoader:

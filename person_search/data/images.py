@@ -33,4 +33,5 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise ImageError(f"not a readable image: {path} ({len(data)} bytes); copy it again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image_format == "RGB" else image
+    # Not cv2.cvtColor: its thread pool hangs in a forked worker whose parent has used it.
+    return image[:, :, ::-1] if image_format == "RGB" else image

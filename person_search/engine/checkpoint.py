@@ -1,7 +1,6 @@
 """A checkpointer that reads any ResNet file and refuses weights that do not fit."""
 
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -44,16 +43,33 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         """See ``DetectionCheckpointer.load``; "" leaves the random initialisation."""
         if not path:
             logger.warning("MODEL.WEIGHTS is empty: the model keeps its random weights")
-        elif "://" not in path and not os.path.isfile(path):
+        else:
+            self._require(path)
+        try:
+            return super().load(path, *args, **kwargs)
+        finally:
+            self._parsed_url_during_load = None  # detectron2 keeps it after an error, and fails
+
+    def _require(self, path: str) -> None:
+        """Refuse a file that is not there or cannot be downloaded."""
+        try:
+            found = self.path_manager.isfile(self.path_manager.get_local_path(path.split("?")[0]))
+        except (OSError, AssertionError) as error:
+            raise WeightsError(
+                f"cannot fetch {path} ({error}): download it by other means and set MODEL.WEIGHTS "
+                "to the file, or to '' to start from random weights"
+            ) from error
+        if not found:
             raise WeightsError(
                 f"no weights file {path}: correct MODEL.WEIGHTS, or set it to '' to start from "
                 "random weights"
             )
-        return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict:
         try:
-            return super()._load_file(filename)
+            loaded = super()._load_file(filename)
+            self._convert_ndarray_to_tensor(loaded["model"])
+            return loaded
         except Exception as error:  # torch, pickle and zip raise all kinds
             raise WeightsError(
                 f"{filename} is not a readable weights file ({type(error).__name__}: "
@@ -65,8 +81,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict) -> None:
         # detectron2's own name matching cannot serve one file key to two parts of a model.
         checkpoint.pop("matching_heuristics", None)
-        self._convert_ndarray_to_tensor(checkpoint["model"])
-        file_state = checkpoint["model"]
+        file_state = checkpoint.pop("model")
         self._strip_ddp_prefix(file_state)
         model = self.model
         model = model.module if isinstance(model, DistributedDataParallel) else model
@@ -102,6 +117,12 @@ def _refuse_misfit(fit: ResNetFit) -> None:
             f"the weights file lacks {len(fit.missing)} keys of the backbone, such as "
             f"{', '.join(fit.missing[:3])}. Choose a file of the same MODEL.RESNETS.DEPTH and IBN "
             "(an IBN file does not fit a plain ResNet), or MODEL.WEIGHTS '' for random weights"
+        )
+    if fit.surplus:
+        raise WeightsError(
+            f"the weights file is of a deeper backbone: {len(fit.surplus)} of its keys have no "
+            f"place here, such as {', '.join(fit.surplus[:3])}. Set MODEL.RESNETS.DEPTH to what "
+            "the file was made with, or choose another MODEL.WEIGHTS"
         )
 
 

@@ -1,10 +1,11 @@
-"""Metrics of person search, detection and re-identification on saved results, in numpy."""
+"""Evaluation of person search, detection and re-identification: metrics in numpy, the evaluator."""
 
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search
 from .reid import ReIDMetrics, evaluate_reid
 from .results import SearchResults, protocol_arrays
+from .search_evaluator import SearchEvaluator, SearchOptions, build_evaluator
 from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "DetectionMetrics",
     "Galleries",
     "ReIDMetrics",
+    "SearchEvaluator",
     "SearchMetrics",
+    "SearchOptions",
     "SearchResults",
     "ZhengCurves",
+    "build_evaluator",
     "evaluate_detection",
     "evaluate_reid",
     "evaluate_search",

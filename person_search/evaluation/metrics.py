@@ -129,7 +129,8 @@ def evaluate_search(
     n_queries = len(results.query_ids)
     similarities = [np.zeros(0, np.float32)]
     at_or_above = [np.zeros(0, np.int64)]
-    ranks = np.full((3, n_queries), len(found.boxes))  # of the first hit: best, stable, worst
+    # Rank of the first hit at best, in gallery order, at worst; without a hit beyond every k.
+    ranks = np.full((3, n_queries), np.iinfo(np.int64).max)
     for q, row in _similarities(results.query_embs, galleries, found):
         if cbgm is not None:
             context = results.qctx_embs[results.qctx_offsets[q] : results.qctx_offsets[q + 1]]
@@ -142,7 +143,8 @@ def evaluate_search(
         if len(dets):
             ranks[:, q] = _first_hit(row, dets, at_or_above[-1], galleries, q, found.offsets)
 
-    query = np.repeat(np.arange(n_queries), [len(s) for s in similarities[1:]])
+    n_hits = np.array([len(s) for s in similarities[1:]], np.int64)
+    query = np.repeat(np.arange(n_queries), n_hits)
     ap = average_precision(
         query, np.concatenate(similarities), np.concatenate(at_or_above), galleries.n_targets
     )

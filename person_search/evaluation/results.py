@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.protocols import GalleryLists, GalleryRule, SearchProtocol
-from ..errors import ResultsError
-from ..labels import UNLABELED
+from person_search.data.protocols import GalleryLists, GalleryRule, SearchProtocol
+from person_search.errors import ResultsError
+from person_search.labels import UNLABELED
 
 FOREIGN_UNLABELED = 5555
 """Id of an unlabelled person in files that do not say it (SeqNet's convention)."""
@@ -234,7 +234,8 @@ def _check_layout(results: SearchResults) -> None:
             raise ResultsError(f"{name} is a single value, must be an array")
     sizes = {size: len(arrays[name]) for size, name in _SIZED_BY.items() if name in arrays}
     sizes |= {"F+1": sizes["F"] + 1, "Q+1": sizes["Q"] + 1}
-    sizes["d"] = results.query_embs.shape[-1] if results.query_embs.ndim == 2 else 0
+    widths = [a.shape[1] for a in (results.query_embs, results.det_embs) if a.ndim == 2]
+    sizes["d"] = widths[0] if widths else 0
     for name, array in arrays.items():
         length, row, kinds = _LAYOUT[name]
         shape = (sizes[length], *(sizes.get(n, n) for n in row))

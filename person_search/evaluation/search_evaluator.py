@@ -64,6 +64,8 @@ class SearchOptions:
             raise ConfigError(
                 f"TEST.SEARCH.CONVENTIONS is {keys.CONVENTIONS!r}; legal: corrected, reference"
             ) from None
+        if len(keys.CBGM) not in (0, 2):
+            raise ConfigError(f"TEST.SEARCH.CBGM is {keys.CBGM}; legal: (k1, k2), or () for off")
         return cls(
             score_thresh=keys.SCORE_THRESH,
             gt_boxes=keys.GT_BOXES,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ResultsError
-from ..labels import BACKGROUND, UNLABELED
+from person_search.errors import ResultsError
+from person_search.labels import BACKGROUND, UNLABELED
+
 from .galleries import has_cameras
 from .metrics import QUERY_BLOCK
 from .results import SearchResults
@@ -68,7 +69,8 @@ def zheng_curves(
 
     Args:
         results: the test set, with cameras.
-        thresholds: (S,) detection scores; None takes :func:`even_thresholds`.
+        thresholds: (S,) detection scores, sorted if they are not; None takes
+            :func:`even_thresholds`.
         skip_empty_frames: forget the persons of frames without detections, as the authors' script.
 
     Raises:
@@ -86,7 +88,8 @@ def zheng_curves(
     missed_cam = results.frame_cam[segment_of_row(results.gt_offsets)[missed]]
 
     gallery = np.asarray(results.det_embs, np.float32)
-    kept = scores >= thresholds[:, None]
+    thresholds = np.sort(thresholds)
+    n_passed = np.searchsorted(thresholds, scores, "right")  # thresholds that leave a detection in
     points = []  # of every query: (3, S) AP, rank-1, rank-20
     for q, (person, camera) in enumerate(zip(results.query_ids, results.query_cam, strict=True)):
         if q % QUERY_BLOCK == 0:
@@ -97,13 +100,23 @@ def zheng_curves(
             continue
         order = np.argsort(-block[q % QUERY_BLOCK], kind="stable")
         order = order[good[order] | (labels[order] != person) & (labels[order] != JUNK)]
-        ranks = np.cumsum(kept[:, order], axis=1)
-        hits = np.flatnonzero(good[order])
-        found = [r[k] for r, k in zip(ranks[:, hits], kept[:, order[hits]], strict=True)]
+        found = _ranks_of_hits(good[order], n_passed[order], len(thresholds))
         firsts = np.array([r.min(initial=MAX_RANK + 1) for r in found])
         points.append([[trapezoid_ap(r, n_good) for r in found], firsts <= 1, firsts <= 20])
     curves = np.mean(points, axis=0) if points else np.full((3, len(thresholds)), np.nan)
-    return ZhengCurves(kept.sum(axis=1) / len(results.frame_names), *curves)
+    n_left = np.count_nonzero(n_passed > np.arange(len(thresholds))[:, None], axis=1)
+    return ZhengCurves(n_left / len(results.frame_names), *curves)
+
+
+def _ranks_of_hits(is_hit: np.ndarray, n_passed: np.ndarray, n_points: int) -> list[np.ndarray]:
+    """For every point of the sweep, the 1-based ranks of the hits that are left in a ranking."""
+    hits = np.flatnonzero(is_hit)
+    segment = np.cumsum(is_hit) - is_hit  # everything up to and with a hit, after the hit before
+    cells = segment * (n_points + 1) + n_passed
+    counts = np.bincount(cells, minlength=(len(hits) + 1) * (n_points + 1))
+    counts = counts.reshape(len(hits) + 1, n_points + 1)[: len(hits), 1:]
+    ranks = counts[:, ::-1].cumsum(axis=1)[:, ::-1].cumsum(axis=0)
+    return [ranks[n_passed[hits] > point, point] for point in range(n_points)]
 
 
 def label_detections(

@@ -24,6 +24,8 @@ class IBN(nn.Module):
         self.BN = get_norm(norm, num_channels - self.half)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise (N, C, H, W) maps."""
+        """Normalise (N, C, H, W) maps; N may be 0, as where nobody was detected."""
+        if len(x) == 0:  # torch's instance norm has no answer for that
+            return x
         instance, batch = x.split([self.half, x.shape[1] - self.half], dim=1)
         return torch.cat([self.IN(instance), self.BN(batch)], dim=1)

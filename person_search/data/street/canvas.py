@@ -58,10 +58,6 @@ class Lens:
         """Where the feet of a person of this height are."""
         return self.horizon * self.height + person_height * self.eye
 
-    def distance(self, foot_y: float) -> float:
-        """Z of a point of the ground."""
-        return self.focal / self.person_height(foot_y)
-
 
 class Canvas:
     """A picture, painted in the coordinates of a lens."""

@@ -58,14 +58,14 @@ class Camera:
 def make_camera(index: int, width: int, height: int, seed: int, style: StreetStyle) -> Camera:
     """Camera ``index`` (from 1) of a seed."""
     rng = np.random.default_rng([seed, 3, index])
-    place = PLACES[(index - 1) % len(PLACES)]
+    place = PLACES[index - 1]
     lens = Lens(width, height, place.horizon, place.person, place.far)
     canvas = Canvas(lens, rng)
     place.paint(canvas)
     props = [_make_prop(lens, rng, *item) for item in place.objects]
     for prop in props:
         _ground_shadow(canvas, prop, style.shadow)
-    look = style.looks[(index - 1) % len(style.looks)]
+    look = style.looks[index - 1]
     jitter = rng.uniform(1 - style.look_jitter, 1 + style.look_jitter, 3)
     gains = np.array(look.gains[::-1]) * jitter
     grey = np.full((3, 3), 1 / 3)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -64,7 +65,8 @@ def draw_street(
         seed: not negative.
         layouts: "prw" and "cuhk": the file layouts to write. Their pictures share disk space where
             the file system has hard links.
-        workers: processes that draw; 0 draws in this process.
+        workers: processes that draw; 0 draws in this process. A script that asks for workers needs
+            the usual ``if __name__ == "__main__":`` guard.
 
     Returns:
         The folder that holds PRW/, CUHK-SYSU/ and identities.json.
@@ -165,7 +167,8 @@ def _map(draw: Callable, jobs: list, paths: list[Path], workers: int) -> Iterato
     if workers == 0:
         yield from map(draw, jobs, paths)
         return
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    # Not "fork": OpenCV's threads do not survive it, and setNumThreads then never returns.
+    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
         yield from pool.map(draw, jobs, paths, chunksize=8)
 
 

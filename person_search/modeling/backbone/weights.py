@@ -29,6 +29,7 @@ class ResNetFit:
         sources: model key -> key in the file.
         missing: model keys of ResNet stages that the file does not hold.
         misfit: model keys whose tensor in the file has another shape, with both shapes.
+        surplus: file keys of blocks that a stage of the model does not have: a deeper network's.
         split_norms: how many IBN layers were filled from a plain norm layer.
     """
 
@@ -36,6 +37,7 @@ class ResNetFit:
     sources: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     misfit: dict[str, str] = field(default_factory=dict)
+    surplus: list[str] = field(default_factory=list)
     split_norms: int = 0
 
 
@@ -119,4 +121,22 @@ def fit_resnet_weights(
             fit.misfit[key] = f"{tuple(tensor.shape)} in the file, {tuple(wanted.shape)} here"
             continue
         fit.weights[key], fit.sources[key] = tensor, source
+    fit.surplus = _surplus(filter(None, map(stage_name, model_state)), index)
     return fit
+
+
+def _surplus(model_names: Iterable[str], index: Mapping[str, str]) -> list[str]:
+    """File keys whose stage the model has, but whose block it has not."""
+    blocks = {_block(name) for name in model_names}
+    stages = {stage for stage, _ in blocks}
+    return [
+        key
+        for name, key in index.items()
+        if _block(name)[0] in stages and _block(name) not in blocks
+    ]
+
+
+def _block(name: str) -> tuple[str, str]:
+    """"res4.0.conv1.weight" -> ("res4", "0")."""
+    stage, block, *_ = name.split(".")
+    return stage, block

@@ -11,6 +11,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
+from person_search.errors import ConfigError
+
 from ..backbone import build_split_architecture
 from .heads import build_reid_head
 from .poolers import build_reid_pooler
@@ -35,9 +37,17 @@ class ReIDBranch(nn.Module):
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
         architecture = build_split_architecture(cfg)
+        split_at = cfg.MODEL.BACKBONE.SPLIT_AT
+        pooler = build_reid_pooler(cfg, input_shape)
+        if pooler.channels != architecture.channels(split_at):
+            raise ConfigError(
+                f"MODEL.REID.IN_FEATURES {list(cfg.MODEL.REID.IN_FEATURES)} give "
+                f"{pooler.channels} channels, but the identification net behind "
+                f"MODEL.BACKBONE.SPLIT_AT {split_at} takes {architecture.channels(split_at)}"
+            )
         return {
-            "pooler": build_reid_pooler(cfg, input_shape),
-            "net": architecture.make_tail(cfg.MODEL.BACKBONE.SPLIT_AT, cfg.MODEL.REID.LAST_STRIDE),
+            "pooler": pooler,
+            "net": architecture.make_tail(split_at, cfg.MODEL.REID.LAST_STRIDE),
             "head": build_reid_head(cfg, architecture.channels("res5")),
         }
 

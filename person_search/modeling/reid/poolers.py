@@ -33,12 +33,18 @@ def _roi_pooler(cfg, shape: ShapeSpec, zoom: int = 1) -> ROIPooler:
     )
 
 
-def _check_number_of_features(cfg, name: str, number: int) -> list[str]:
+def _in_features(cfg, input_shape: dict[str, ShapeSpec], name: str, number: int) -> list[str]:
     features = list(cfg.MODEL.REID.IN_FEATURES)
     if len(features) != number:
         raise ConfigError(
             f"MODEL.REID.POOLER {name} reads {number} feature map(s), but MODEL.REID.IN_FEATURES "
             f"is {features}"
+        )
+    absent = [f for f in features if f not in input_shape]
+    if absent:
+        raise ConfigError(
+            f"MODEL.REID.IN_FEATURES has {absent}, but the backbone puts out "
+            f"{', '.join(input_shape)} (MODEL.RESNETS.OUT_FEATURES)"
         )
     return features
 
@@ -60,7 +66,7 @@ class SingleLevelPooler(nn.Module):
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
-        (feature,) = _check_number_of_features(cfg, cls.__name__, 1)
+        (feature,) = _in_features(cfg, input_shape, cls.__name__, 1)
         shape = input_shape[feature]
         return {
             "in_feature": feature,
@@ -75,7 +81,7 @@ class SingleLevelPooler(nn.Module):
 
 @REID_POOLER_REGISTRY.register()
 class MRFP(nn.Module):
-    """Multi-scale RoI feature pooling (STL, section 3.2).
+    """Multi-level RoI fusion pooling (STL, section 3.2).
 
     The finer map is pooled at twice the resolution (2H, 2W), brought to (C, H, W) by a neck of its
     own - a second copy of the stage between the two maps - and added to the pooled coarse map. No
@@ -107,7 +113,7 @@ class MRFP(nn.Module):
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
-        features = _check_number_of_features(cfg, cls.__name__, 2)
+        features = _in_features(cfg, input_shape, cls.__name__, 2)
         fine, coarse = (input_shape[f] for f in features)
         if fine.stride * 2 != coarse.stride:
             raise ConfigError(

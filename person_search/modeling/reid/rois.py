@@ -5,6 +5,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
 from person_search.errors import ConfigError
+from person_search.labels import UNLABELED
 
 
 class ReIDSampler:
@@ -48,11 +49,11 @@ class ReIDSampler:
                 b, i = sampled.proposal_boxes.tensor, sampled.gt_person_ids
             else:
                 b, i = target.gt_boxes.tensor, target.gt_person_ids
-            keep = i >= (-1 if self.uses_unlabeled else 0)
-            b, i = b[keep], i[keep]
             if self.rois == "gt_jitter" and len(b):
-                extra, owner = self._jittered(sampled.proposal_boxes, Boxes(b))
+                extra, owner = self._jittered(sampled.proposal_boxes, target.gt_boxes)
                 b, i = torch.cat([b, extra]), torch.cat([i, i[owner]])
+            keep = i >= (UNLABELED if self.uses_unlabeled else 0)
+            b, i = b[keep], i[keep]
             boxes.append(Boxes(b))
             ids.append(i)
         return boxes, ids

@@ -1,0 +1,84 @@
+"""A run that was stopped and resumed equals one that was not, bit for bit (DESIGN, 3.6)."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.utils.env import seed_all_rng
+
+from person_search.data.datasets import register_all
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from train_net import Trainer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def street(street_root):
+    register_all(street_root)
+    yield street_root
+    register_all(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
+
+
+@pytest.fixture
+def train(tiny_cfg):
+    """``train(folder)`` trains 4 iterations, with a checkpoint and an evaluation after 2."""
+
+    def run(folder: Path, *, seed: int = 1, workers: int = 0, resume: bool = False) -> dict:
+        cfg = tiny_cfg(
+            *("DATASETS.TRAIN", ("street_tiny_train",), "DATASETS.TEST", ("street_tiny_test",)),
+            *("INPUT.MIN_SIZE_TRAIN", (96, 120), "INPUT.MAX_SIZE_TRAIN", 160),
+            *("INPUT.MIN_SIZE_TEST", 96, "INPUT.MAX_SIZE_TEST", 128),
+            *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.BASE_LR", 0.02),
+            *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,), "SOLVER.WARMUP_ITERS", 2),
+            *("SOLVER.CHECKPOINT_PERIOD", 2, "TEST.EVAL_PERIOD", 2),
+            *("DATALOADER.NUM_WORKERS", workers, "SEED", seed, "OUTPUT_DIR", str(folder)),
+            mrfp=True,
+            num_ids=-1,
+        )
+        seed_all_rng(100 if resume else seed)  # a resumed process starts with other numbers
+        folder.mkdir(exist_ok=True)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=resume)
+        assert trainer.start_iter == (2 if resume else 0)
+        trainer.train()
+        return torch.load(folder / "model_final.pth")
+
+    return run
+
+
+def differences(a, b, path: str = "") -> list[str]:
+    """Where two nests of dicts, lists, tensors and numbers differ."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [path]
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        return [d for key in a for d in differences(a[key], b[key], f"{path}/{key}")]
+    if isinstance(a, (list, tuple)):
+        assert len(a) == len(b), path
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for k, (x, y) in pairs for d in differences(x, y, f"{path}/{k}")]
+    return [] if a == b else [path]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_iterations_and_two_more_equal_four(train, tmp_path, workers):
+    whole = train(tmp_path / "whole", workers=workers)
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    shutil.copy(tmp_path / "whole" / "model_0000001.pth", stopped)
+    (stopped / "last_checkpoint").write_text("model_0000001.pth")
+    resumed = train(stopped, workers=workers, resume=True)
+    assert differences(whole, resumed) == []
+    # Weights, running statistics, momentum and the schedule are in what was compared.
+    assert whole["iteration"] == 3
+    assert len(whole["trainer"]["_trainer"]["optimizer"]["state"]) > 50
+    assert any("running_mean" in key for key in whole["model"])
+
+
+def test_a_seed_names_a_run(train, tmp_path):
+    first = train(tmp_path / "first")
+    assert differences(first, train(tmp_path / "again", workers=1)) == []
+    assert len(differences(first["model"], train(tmp_path / "other", seed=2)["model"])) > 50

@@ -1,0 +1,118 @@
+"""Every config of the repository loads and builds; the STL models have the paper's size."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from torch import nn
+
+from person_search import add_person_search_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+
+def load(path: Path, *opts) -> CfgNode:
+    cfg = get_cfg()
+    add_person_search_config(cfg)
+    cfg.merge_from_file(path)
+    cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def built(path: Path, num_ids: int = 7) -> nn.Module:
+    """The model in full size, without storage and so in no time."""
+    cfg = load(path, "MODEL.DEVICE", "meta", "MODEL.REID.NUM_IDS", num_ids)
+    with torch.device("meta"):
+        return build_model(cfg)
+
+
+def millions(module: nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
+def test_every_config_builds(path):
+    model = built(path, num_ids=7)
+    assert model.roi_heads.reid.head.classifier.weight.shape[0] == 7
+    for features in (model.backbone.output_shape(),):
+        assert set(load(path).MODEL.REID.IN_FEATURES) <= set(features)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
+def test_every_config_survives_being_written_and_read(path, tmp_path):
+    cfg = load(path)
+    copy = tmp_path / "config.yaml"
+    copy.write_text(cfg.dump())
+    assert load(copy).dump() == cfg.dump()
+
+
+def test_there_are_configs_of_every_variant_for_both_data_sets():
+    variants = {"baseline.yaml", "baseline_mrfp.yaml", "stl.yaml", "stl_mrfp.yaml"}
+    for folder in ("PRW", "CUHK-SYSU"):
+        assert {p.name for p in (CONFIGS / folder).iterdir()} >= variants
+
+
+@pytest.mark.parametrize(
+    "name, total", [("baseline", 52.7), ("stl", 52.7), ("baseline_mrfp", 53.9), ("stl_mrfp", 53.9)]
+)
+@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU"])
+def test_parameters_of_stl(data, name, total):
+    model = built(CONFIGS / data / f"{name}.yaml", num_ids=483)
+    heads = model.roi_heads
+    assert millions(model.proposal_generator) == pytest.approx(2.39, abs=0.005)
+    assert millions(heads.box_head) + millions(heads.box_predictor) == pytest.approx(
+        26.75, abs=0.005
+    )
+    assert millions(heads.reid.net.res4) == pytest.approx(7.10, abs=0.005)
+    assert millions(heads.reid.net.res5) == pytest.approx(14.96, abs=0.005)
+    assert millions(heads.reid.pooler) == pytest.approx(1.22 if "mrfp" in name else 0, abs=0.005)
+    assert millions(heads.reid.head.classifier) == 483 * 2048 / 1e6
+    without_classifier = millions(model) - millions(heads.reid.head.classifier)
+    assert without_classifier == pytest.approx(total, abs=0.06)
+
+
+def test_what_the_paper_fixes():
+    """STL, sections 3.1 to 4.3."""
+    cfg = load(CONFIGS / "PRW" / "stl_mrfp.yaml")
+    assert cfg.MODEL.RESNETS.DEPTH == 50 and cfg.MODEL.RESNETS.IBN == "a"
+    assert cfg.MODEL.BACKBONE.SPLIT_AT == "res3" and cfg.MODEL.REID.LAST_STRIDE == 1
+    assert tuple(cfg.MODEL.REID.POOLER_RESOLUTION) == (32, 16)
+    assert cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION == 7
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1
+    assert (cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == ((640,), 960)
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (640, 960)
+    assert cfg.INPUT.FORMAT == "RGB"
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.EPOCHS) == (16, 0.005, 20)
+    assert tuple(solver.STEP_EPOCHS) == (12,) and solver.GAMMA == 0.1
+    assert solver.WEIGHT_DECAY == 1e-4
+    assert cfg.TEST.SEARCH.SCORE_THRESH == 0.5 and cfg.MODEL.REID.LOSS_WEIGHT == 1.0
+
+
+def test_mrfp_rois_have_the_shapes_of_the_paper():
+    reid = built(CONFIGS / "PRW" / "stl_mrfp.yaml").roi_heads.reid
+    assert reid.pooler.fine_pooler.output_size == (64, 32)
+    assert reid.pooler.coarse_pooler.output_size == (32, 16)
+    with torch.device("meta"):
+        fused = reid.pooler.neck(torch.zeros(3, 256, 64, 32))
+        assert fused.shape == (3, 512, 32, 16)
+        maps = reid.net(fused)
+        assert maps.shape == (3, 2048, 16, 8)
+        assert reid.head.eval()(maps).shape == (3, 2048)
+
+
+@pytest.mark.parametrize("key", ["MODEL.REID.POOLR", "TEST.SEARCH.THRESH", "SOLVER.EPOCH"])
+def test_unknown_keys_are_refused(key, tmp_path):
+    with pytest.raises(AssertionError, match=f"Non-existent key: {key}"):
+        load(FILES[0], key, 1)
+    first, *middle, last = key.split(".")
+    text = f"{last}: 1"
+    for part in (*reversed(middle), first):
+        text = f"{part}: {{{text}}}"
+    path = tmp_path / "typo.yaml"
+    path.write_text(f"VERSION: 2\n{text}\n")
+    with pytest.raises(KeyError, match=f"Non-existent config key: {key}"):
+        load(path)
