@@ -21,9 +21,15 @@ from detectron2.engine import (
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from torch.multiprocessing import ProcessRaisedException
 
 from person_search import add_person_search_config
-from person_search.data import build_test_loader, build_train_loader, load_train_records
+from person_search.data import (
+    build_test_loader,
+    build_train_loader,
+    check_dataset_names,
+    load_train_records,
+)
 from person_search.engine import (
     PersonSearchCheckpointer,
     ProgressBar,
@@ -61,8 +67,10 @@ def setup(args) -> CfgNode:
     try:
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)
-    except (AssertionError, KeyError, OSError, ValueError) as error:
-        raise ConfigError(f"{args.config_file} {' '.join(args.opts)}: {error}") from error
+    except Exception as error:  # yacs, yaml and the file system raise all kinds
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{args.config_file} {' '.join(args.opts)}: {reason}") from error
+    check_dataset_names(cfg)
     logger = setup_logger(
         output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="person_search"
     )
@@ -89,6 +97,8 @@ def main(args) -> dict:
         if comm.is_main_process():
             verify_results(cfg, results)
         return results
+    for name in cfg.DATASETS.TEST:
+        build_evaluator(cfg, name)  # a mistake there should not wait for the end of the training
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     trainer.train()
@@ -106,10 +116,15 @@ def run(args) -> None:
             dist_url=args.dist_url,
             args=(args,),
         )
-    except PersonSearchError as error:
-        name = type(error).__name__
-        # A loader's worker puts its whole traceback into the message; the user needs its end.
-        sys.exit(f"{name}: {str(error).split(f'{name}: ')[-1].strip()}")
+    except (PersonSearchError, ProcessRaisedException) as error:
+        # The message of another process (a loader's worker, a rank) is its whole traceback; the
+        # user needs the end.
+        kind = type(error)
+        text = f"{kind.__module__}.{kind.__name__}: {error}"
+        _, found, message = text.rpartition(f"{PersonSearchError.__module__}.")
+        if not found:
+            raise
+        sys.exit(message.strip())
 
 
 if __name__ == "__main__":

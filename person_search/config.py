@@ -61,6 +61,7 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.SOLVER.EPOCHS = 0
     cfg.SOLVER.STEP_EPOCHS = ()
     cfg.SOLVER.WARMUP_EPOCHS = 0
+    # 0: a checkpoint after the last iteration only
     cfg.SOLVER.CHECKPOINT_EPOCHS = 1
     # 0: evaluate after the last iteration only
     cfg.TEST.EVAL_EPOCHS = 0

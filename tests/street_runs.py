@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "Street" / "stl_mrfp.yaml"
 
 sys.path.insert(0, str(REPOSITORY))
-import train_net  # noqa: E402
+import train_net  # noqa: E402, F401  (found through the line above)
 
 OPTS = """
     MODEL.DEVICE cpu  MODEL.RESNETS.STEM_OUT_CHANNELS 16  MODEL.RESNETS.RES2_OUT_CHANNELS 16

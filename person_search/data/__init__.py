@@ -1,5 +1,11 @@
 from . import datasets  # noqa: F401  (registers the data sets)
-from .build import build_test_loader, build_train_loader, load_train_records, select_protocols
+from .build import (
+    build_test_loader,
+    build_train_loader,
+    check_dataset_names,
+    load_train_records,
+    select_protocols,
+)
 from .mappers import MAPPER_REGISTRY, PersonSearchMapper, build_mapper
 from .protocols import GalleryLists, GalleryRule, SearchProtocol
 
@@ -12,6 +18,7 @@ __all__ = [
     "build_mapper",
     "build_test_loader",
     "build_train_loader",
+    "check_dataset_names",
     "load_train_records",
     "select_protocols",
 ]

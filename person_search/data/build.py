@@ -54,6 +54,22 @@ class SeededDataset(Dataset):
             return self.mapper(self.records[index])
 
 
+def check_dataset_names(cfg) -> None:
+    """Raises ConfigError for a name in ``DATASETS`` under which no data set is registered."""
+    for key in ("TRAIN", "TEST"):
+        unknown = [name for name in cfg.DATASETS[key] if name not in DatasetCatalog]
+        if unknown:
+            ours = [
+                name
+                for name in DatasetCatalog.list()
+                if MetadataCatalog.get(name).get("evaluator_type", None) == "person_search"
+            ]
+            raise ConfigError(
+                f"DATASETS.{key}: no data set is called {', '.join(unknown)}; "
+                f"legal: {', '.join(ours)}"
+            )
+
+
 def load_train_records(names: tuple[str, ...]) -> list[dict]:
     """Records of one or several training sets that hold at least one person each.
 

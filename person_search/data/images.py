@@ -5,8 +5,7 @@ import numpy as np
 
 from person_search.errors import ImageError
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_JPEG_TRAILER = 4096  # bytes behind the end marker that some cameras append
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 
 def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
@@ -27,11 +26,22 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from error
-    head, tail = data[:2].tobytes(), data[-_JPEG_TRAILER:].tobytes()
-    if head == _JPEG_START and _JPEG_END not in tail:
+    if data[:2].tobytes() == _JPEG_START and _is_truncated(data.tobytes()):
         raise ImageError(f"truncated JPEG: {path} ({len(data)} bytes); copy it again")
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise ImageError(f"not a readable image: {path} ({len(data)} bytes); copy it again")
     # Not cv2.cvtColor: its thread pool hangs in a forked worker whose parent has used it.
     return image[:, :, ::-1] if image_format == "RGB" else image
+
+
+def _is_truncated(jpeg: bytes) -> bool:
+    """Whether no end marker follows the header, whose thumbnail has an end marker of its own.
+
+    Cameras append to the end whatever they like, a film even: the marker may be anywhere.
+    """
+    at = 2
+    while jpeg[at : at + 1] == b"\xff" and jpeg[at : at + 2] != _JPEG_SCAN:
+        is_filling = jpeg[at + 1 : at + 2] == b"\xff"
+        at += 1 if is_filling else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return jpeg.rfind(_JPEG_END, at) < 0

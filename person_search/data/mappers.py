@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.registry import Registry
 
 from person_search.errors import ImageError
+from person_search.registry import look_up
 
 from .images import read_image
 
@@ -94,4 +95,4 @@ class PersonSearchMapper:
 
 def build_mapper(cfg, is_train: bool):
     """The mapper that ``INPUT.MAPPER`` names."""
-    return MAPPER_REGISTRY.get(cfg.INPUT.MAPPER)(cfg, is_train)
+    return look_up(MAPPER_REGISTRY, cfg.INPUT.MAPPER, "INPUT.MAPPER")(cfg, is_train)

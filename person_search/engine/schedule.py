@@ -30,11 +30,12 @@ def resolve_epochs(cfg, num_images: int, keep: Collection[str] = ()) -> None:
     def iterations(epochs: float) -> int:
         return round(epochs * num_images / cfg.SOLVER.IMS_PER_BATCH)
 
+    total = iterations(cfg.SOLVER.EPOCHS)
     values = {
-        "SOLVER.MAX_ITER": iterations(cfg.SOLVER.EPOCHS),
+        "SOLVER.MAX_ITER": total,
         "SOLVER.STEPS": tuple(iterations(e) for e in cfg.SOLVER.STEP_EPOCHS),
         "SOLVER.WARMUP_ITERS": iterations(cfg.SOLVER.WARMUP_EPOCHS),
-        "SOLVER.CHECKPOINT_PERIOD": max(iterations(cfg.SOLVER.CHECKPOINT_EPOCHS), 1),
+        "SOLVER.CHECKPOINT_PERIOD": iterations(cfg.SOLVER.CHECKPOINT_EPOCHS) or total,
         "TEST.EVAL_PERIOD": iterations(cfg.TEST.EVAL_EPOCHS),
     }
     for key, value in values.items():

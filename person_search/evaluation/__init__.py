@@ -2,7 +2,7 @@
 
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
-from .metrics import CBGM, SearchMetrics, evaluate_search
+from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
 from .reid import ReIDMetrics, evaluate_reid
 from .results import SearchResults, protocol_arrays
 from .search_evaluator import SearchEvaluator, SearchOptions, build_evaluator
@@ -27,6 +27,7 @@ __all__ = [
     "even_thresholds",
     "has_cameras",
     "protocol_arrays",
+    "required_iou",
     "resolve_galleries",
     "zheng_curves",
 ]

@@ -73,25 +73,29 @@ def evaluate_detection(
     gt_offsets = np.searchsorted(gt_frame, np.arange(n_frames + 1))
     gt = expand_segments(gt_offsets, frame)
     det = np.repeat(np.arange(len(frame)), np.diff(gt_offsets)[frame])
-    iou = iou_of_pairs(boxes[det], gt_boxes[gt])
+    iou = iou_of_pairs(boxes.take(det, axis=0), gt_boxes.take(gt, axis=0))
+    # float32 is the type in which the published code compares overlaps and finds ties. What a box
+    # overlaps best decides either pairing only if it overlaps enough, so other pairs can go.
+    near = np.flatnonzero(iou.astype(np.float32) >= iou_thresh)
+    det, gt, iou = det[near], gt[near], iou[near]
 
     mutual = np.zeros(len(frame), bool)
-    mutual[_mutual_best(det, gt, iou, iou_thresh)] = True
+    mutual[_mutual_best(det, gt, iou.astype(np.float32))] = True
     recall = mutual.sum() / len(gt_boxes)
-    plain = _step_ap(mutual, scores)
-    greedy = _greedy(det, gt, iou, iou_thresh, frame, scores)
-    values = (recall, plain * recall, plain, _coco_ap(greedy, scores, len(gt_boxes)))
+    by_score = np.argsort(-scores, kind="stable")
+    plain = _step_ap(mutual[by_score], scores[by_score])
+    greedy = _greedy(det, gt, iou, iou_thresh, frame, by_score)
+    values = (recall, plain * recall, plain, _coco_ap(greedy[by_score], len(gt_boxes)))
     return DetectionMetrics(*map(float, values))
 
 
-def _mutual_best(det: np.ndarray, gt: np.ndarray, iou: np.ndarray, iou_thresh: float) -> np.ndarray:
+def _mutual_best(det: np.ndarray, gt: np.ndarray, iou: np.ndarray) -> np.ndarray:
     """Detections that are the best one of their own best box; the first on equal overlap."""
-    iou = iou.astype(np.float32)  # the type in which the published code compares and finds ties
     best_of_det = first_argmax(iou, run_starts(det))
-    by_gt = np.lexsort((det, gt))
-    best_of_gt = by_gt[first_argmax(iou[by_gt], run_starts(gt[by_gt]))]
-    pairs = np.intersect1d(best_of_det, best_of_gt, assume_unique=True)
-    return det[pairs[iou[pairs] >= iou_thresh]]
+    by_gt = np.argsort(gt, kind="stable")
+    best_of_gt = np.zeros(len(gt), bool)
+    best_of_gt[by_gt[first_argmax(iou[by_gt], run_starts(gt[by_gt]))]] = True
+    return det[best_of_det[best_of_gt[best_of_det]]]
 
 
 def _greedy(
@@ -100,12 +104,14 @@ def _greedy(
     iou: np.ndarray,
     iou_thresh: float,
     frame: np.ndarray,
-    scores: np.ndarray,
+    by_score: np.ndarray,
 ) -> np.ndarray:
     """(N,) bool, matched when every detection, by falling score, takes its best free box."""
-    by_score = np.lexsort((-scores, frame))
+    place = np.empty(len(frame), np.int64)
+    place[by_score] = np.arange(len(frame))
+    in_frame = np.argsort(frame * len(frame) + place, kind="stable")  # fast: frames are in order
     rank = np.empty(len(frame), np.int64)  # place of a detection in its frame
-    rank[by_score] = np.arange(len(frame)) - np.searchsorted(frame, frame)
+    rank[in_frame] = np.arange(len(frame)) - np.searchsorted(frame, frame)
     near = np.flatnonzero(iou >= iou_thresh)
     near = near[np.argsort(rank[det[near]], kind="stable")]
     matched = np.zeros(len(frame), bool)
@@ -120,19 +126,17 @@ def _greedy(
 
 
 def _step_ap(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Average precision over the positives given; equal scores share one step. 0 without any."""
+    """Average precision over the positives given, by falling score; equal scores share one step."""
     if not positive.any():
         return 0.0
-    order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
     ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
-    found = np.cumsum(positive[order])[ends]
+    found = np.cumsum(positive)[ends]
     return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / found[-1])
 
 
-def _coco_ap(positive: np.ndarray, scores: np.ndarray, n_boxes: int) -> float:
-    """Mean over 101 recalls of the best precision at that recall or beyond."""
-    found = np.cumsum(positive[np.argsort(-scores, kind="stable")])
+def _coco_ap(positive: np.ndarray, n_boxes: int) -> float:
+    """Mean over 101 recalls of the best precision at that recall or beyond, by falling score."""
+    found = np.cumsum(positive)
     precision = found / np.arange(1, len(found) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(found / n_boxes, np.linspace(0, 1, 101))

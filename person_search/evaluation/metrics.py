@@ -190,6 +190,19 @@ def average_precision(
     return np.divide(totals, n_targets, out=np.full(len(totals), np.nan), where=n_targets > 0)
 
 
+def required_iou(boxes: np.ndarray) -> np.ndarray:
+    """Overlap that finds a person: 0.5, and less for boxes that ten pixels change a lot.
+
+    Args:
+        boxes: (T, 4) xyxy of the persons.
+
+    Returns:
+        (T,) min(0.5, wh / ((w + 10)(h + 10))), w and h in pixels.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    return np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
+
+
 def _kept_detections(results: SearchResults, det_thresh: float, weighted: bool) -> _Detections:
     scores = results.dets[:, 4]
     kept = scores >= det_thresh
@@ -207,9 +220,8 @@ def _overlapping_pairs(galleries: Galleries, found: _Detections) -> tuple[np.nda
     dets = expand_segments(found.offsets, frames)
     target = np.repeat(np.arange(len(frames)), np.diff(found.offsets)[frames])
     boxes = galleries.target_boxes
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    threshold = np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
-    enough = iou_of_pairs(boxes[target], found.boxes[dets]) >= threshold[target]
+    iou = iou_of_pairs(boxes.take(target, axis=0), found.boxes.take(dets, axis=0))
+    enough = iou >= required_iou(boxes)[target]
     return target[enough], dets[enough]
 
 

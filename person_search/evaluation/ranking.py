@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .galleries import Galleries
+from .metrics import required_iou
 from .results import SearchResults
 from .segments import expand_segments, iou_of_pairs
 
@@ -33,7 +34,7 @@ def best_matches(
     number: int = 10,
     det_thresh: float = 0.5,
 ) -> list[Match]:
-    """The most similar box of each gallery frame, best frame first.
+    """The most similar box of each gallery frame, best frame first, equal ones in gallery order.
 
     Args:
         results: detections and queries.
@@ -43,6 +44,7 @@ def best_matches(
         det_thresh: detections with a lower score are not searched.
     """
     frames = np.flatnonzero(galleries.searched[query])
+    frames = frames[np.argsort(galleries.positions(query)[frames])]
     rows = expand_segments(results.det_offsets, frames)
     frame_of_row = np.repeat(frames, np.diff(results.det_offsets)[frames])
     searched = results.dets[rows, 4] >= det_thresh
@@ -65,6 +67,4 @@ def best_matches(
 
 
 def _overlaps(target: np.ndarray, box: np.ndarray) -> bool:
-    width, height = target[2:] - target[:2]
-    threshold = min(0.5, width * height / ((width + 10) * (height + 10)))
-    return bool(iou_of_pairs(target[None], box[None])[0] >= threshold)
+    return bool(iou_of_pairs(target[None], box[None])[0] >= required_iou(target[None])[0])

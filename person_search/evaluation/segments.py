@@ -75,13 +75,16 @@ def iou_of_pairs(boxes: np.ndarray, others: np.ndarray, extent: float = 0.0) -> 
     Returns:
         (P,); 0 where both boxes have no area.
     """
-    a, b = boxes.T.astype(np.float64), others.T.astype(np.float64)
-    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]) + extent
-    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]) + extent
+    a, b = boxes.T, others.T
+    width = np.subtract(np.minimum(a[2], b[2]), np.maximum(a[0], b[0]), dtype=np.float64) + extent
+    height = np.subtract(np.minimum(a[3], b[3]), np.maximum(a[1], b[1]), dtype=np.float64) + extent
     intersection = width.clip(min=0) * height.clip(min=0)
+    meet = np.flatnonzero(intersection)  # most pairs of a frame lie apart
+    a, b = boxes[meet].T.astype(np.float64), others[meet].T.astype(np.float64)
     area_a, area_b = ((box[2] - box[0] + extent) * (box[3] - box[1] + extent) for box in (a, b))
-    union = area_a + area_b - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou = np.zeros(len(boxes))
+    iou[meet] = intersection[meet] / (area_a + area_b - intersection[meet])
+    return iou
 
 
 _BINS = 4096

@@ -1,6 +1,5 @@
 """Loaders: what is read, in which order, and that workers and resuming change nothing."""
 
-import os
 import random
 from itertools import islice
 
@@ -10,6 +9,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils import comm
+from street_runs import registered
 
 from person_search.data import (
     GalleryRule,
@@ -20,7 +20,6 @@ from person_search.data import (
     select_protocols,
 )
 from person_search.data.build import query_boxes_of, seeded
-from person_search.data.datasets import register_all
 from person_search.data.datasets.common import PersonSearchSet, register_person_search
 from person_search.errors import ConfigError, DatasetError
 
@@ -35,9 +34,8 @@ SMALL_INPUT = (
 
 @pytest.fixture(scope="module", autouse=True)
 def street(street_root):
-    register_all(street_root)
-    yield street_root
-    register_all(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
+    with registered(street_root):
+        yield street_root
 
 
 @pytest.fixture

@@ -101,10 +101,30 @@ def test_exif_rotation_is_applied(tmp_path, orientation, shape, expected):
     assert corners(found) == expected
 
 
-def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(jpeg):
+@pytest.mark.parametrize("number", [10, 5000, 10**6], ids=["few", "many", "a film"])
+def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(jpeg, number):
     expected = read_image(str(jpeg))
-    jpeg.write_bytes(jpeg.read_bytes() + b"\0" * 1000 + b"made by a camera")
+    jpeg.write_bytes(jpeg.read_bytes() + b"made by a camera" + b"\0" * number)
     np.testing.assert_array_equal(read_image(str(jpeg)), expected)
+
+
+def with_thumbnail(jpeg: Path, filling: bytes = b"") -> tuple[bytes, int]:
+    """The file with a thumbnail in its header, and the length of what was put in."""
+    data = jpeg.read_bytes()
+    thumbnail = b"Exif\0\0" + data
+    header = filling + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    return data[:2] + header + data[2:], len(header)
+
+
+def test_a_thumbnail_in_the_header_is_no_end(jpeg):
+    expected = read_image(str(jpeg))
+    data, header = with_thumbnail(jpeg, filling=b"\xff\xff")
+    jpeg.write_bytes(data)
+    np.testing.assert_array_equal(read_image(str(jpeg)), expected)
+    for length in (header // 2, header + 100, header + (len(data) - header) // 2, len(data) - 2):
+        jpeg.write_bytes(data[:length])
+        with pytest.raises(ImageError, match="truncated JPEG.*scene.jpg"):
+            read_image(str(jpeg))
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, -2], ids=["half", "nine tenths", "no end marker"])

@@ -12,6 +12,7 @@ from torch import nn
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import WeightsError
 
+
 def built(cfg) -> nn.Module:
     """A model of which every number is random, so that no two models share a tensor."""
     model = build_model(cfg)

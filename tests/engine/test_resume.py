@@ -1,25 +1,18 @@
 """A run that was stopped and resumed equals one that was not, bit for bit (DESIGN, 3.6)."""
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
-
-from person_search.data.datasets import register_all
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from train_net import Trainer
+from street_runs import registered, train_net
 
 
 @pytest.fixture(scope="module", autouse=True)
 def street(street_root):
-    register_all(street_root)
-    yield street_root
-    register_all(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
+    with registered(street_root):
+        yield street_root
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ def train(tiny_cfg):
         )
         seed_all_rng(100 if resume else seed)  # a resumed process starts with other numbers
         folder.mkdir(exist_ok=True)
-        trainer = Trainer(cfg)
+        trainer = train_net.Trainer(cfg)
         trainer.resume_or_load(resume=resume)
         assert trainer.start_iter == (2 if resume else 0)
         trainer.train()

@@ -189,12 +189,14 @@ def test_which_keys_belong_to_a_stage(key, name):
     assert stage_name(key) == name
 
 
-def test_the_neck_of_a_checkpoint_is_not_taken_for_the_backbone():
+@pytest.mark.parametrize("prefix", ["", "backbone.", "backbone.bottom_up.", "module.encoder."])
+def test_the_neck_of_a_checkpoint_is_not_taken_for_the_backbone(prefix):
     """Whatever the order of the file, the base's res3 serves parts that the file lacks."""
     base, neck = torch.full((2,), 1.0), torch.full((2,), 2.0)
-    entries = [("backbone.res3.0.conv1.weight", base), ("pooler.neck.res3.0.conv1.weight", neck)]
-    wanted = {"reid.net.res3.0.conv1.weight": torch.zeros(2), entries[1][0]: torch.zeros(2)}
+    name = "res3.0.conv1.weight"
+    entries = [(prefix + name, base), (f"roi_heads.reid.pooler.neck.{name}", neck)]
+    wanted = {f"reid.net.{name}": torch.zeros(2), entries[1][0]: torch.zeros(2)}
     for order in (entries, entries[::-1]):
         fit = fit_resnet_weights(wanted, dict(order))
-        assert torch.equal(fit.weights["reid.net.res3.0.conv1.weight"], base)
-        assert torch.equal(fit.weights["pooler.neck.res3.0.conv1.weight"], neck)
+        assert torch.equal(fit.weights[f"reid.net.{name}"], base)
+        assert torch.equal(fit.weights[entries[1][0]], neck)

@@ -13,6 +13,7 @@ from detectron2.utils.registry import Registry
 from torch import nn
 
 from person_search.errors import ConfigError
+from person_search.registry import look_up
 
 SPLIT_ARCHITECTURE_REGISTRY = Registry("SPLIT_ARCHITECTURE")
 SPLIT_ARCHITECTURE_REGISTRY.__doc__ = """
@@ -52,7 +53,9 @@ class SplitArchitecture(ABC):
 
 def build_split_architecture(cfg) -> SplitArchitecture:
     """The architecture that ``MODEL.BACKBONE.ARCHITECTURE`` names."""
-    return SPLIT_ARCHITECTURE_REGISTRY.get(cfg.MODEL.BACKBONE.ARCHITECTURE).from_config(cfg)
+    key = "MODEL.BACKBONE.ARCHITECTURE"
+    architecture = look_up(SPLIT_ARCHITECTURE_REGISTRY, cfg.MODEL.BACKBONE.ARCHITECTURE, key)
+    return architecture.from_config(cfg)
 
 
 @BACKBONE_REGISTRY.register()

@@ -12,6 +12,8 @@ from detectron2.utils.events import get_event_storage
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
+from person_search.registry import look_up
+
 REID_HEAD_REGISTRY = Registry("REID_HEAD")
 REID_HEAD_REGISTRY.__doc__ = """
 Heads of the re-ID branch. The registered class is called with ``(cfg, in_channels)``. It has
@@ -111,4 +113,4 @@ class SoftmaxHead(nn.Module):
 
 def build_reid_head(cfg, in_channels: int) -> nn.Module:
     """The head that ``MODEL.REID.HEAD`` names."""
-    return REID_HEAD_REGISTRY.get(cfg.MODEL.REID.HEAD)(cfg, in_channels)
+    return look_up(REID_HEAD_REGISTRY, cfg.MODEL.REID.HEAD, "MODEL.REID.HEAD")(cfg, in_channels)

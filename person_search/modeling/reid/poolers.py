@@ -13,6 +13,7 @@ from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.registry import look_up
 
 from ..backbone import build_split_architecture
 
@@ -136,4 +137,5 @@ class MRFP(nn.Module):
 
 def build_reid_pooler(cfg, input_shape: dict[str, ShapeSpec]) -> nn.Module:
     """The pooler that ``MODEL.REID.POOLER`` names."""
-    return REID_POOLER_REGISTRY.get(cfg.MODEL.REID.POOLER)(cfg, input_shape)
+    pooler = look_up(REID_POOLER_REGISTRY, cfg.MODEL.REID.POOLER, "MODEL.REID.POOLER")
+    return pooler(cfg, input_shape)
