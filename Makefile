@@ -2,6 +2,8 @@
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 export VENV PYTHON DETECTRON2
+# Idle CPU threads sleep: on a busy machine, spinning ones slow training down up to ten times.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow lint benchmark clean
