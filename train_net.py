@@ -28,12 +28,13 @@ from person_search.data import (
     build_test_loader,
     build_train_loader,
     check_dataset_names,
-    load_train_records,
+    count_train_samples,
 )
 from person_search.engine import (
     PersonSearchCheckpointer,
     ProgressBar,
     ReproducibleSteps,
+    build_optimizer,
     resolve_epochs,
 )
 from person_search.errors import ConfigError, PersonSearchError
@@ -46,6 +47,7 @@ class Trainer(DefaultTrainer):
     build_train_loader = staticmethod(build_train_loader)
     build_test_loader = staticmethod(build_test_loader)
     build_evaluator = staticmethod(build_evaluator)
+    build_optimizer = staticmethod(build_optimizer)
 
     def build_hooks(self):
         """See ``DefaultTrainer``. Called before the first hook needs the checkpointer."""
@@ -78,8 +80,7 @@ def setup(args) -> CfgNode:
         cfg.MODEL.DEVICE = "cpu"
         logger.warning("no GPU found: running on the CPU")
     if not args.eval_only and cfg.SOLVER.EPOCHS > 0:
-        num_images = len(load_train_records(cfg.DATASETS.TRAIN))
-        resolve_epochs(cfg, num_images, keep=args.opts[::2])
+        resolve_epochs(cfg, count_train_samples(cfg), keep=args.opts[::2])
     cfg.freeze()
     default_setup(cfg, args)
     return cfg

@@ -23,7 +23,8 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.MODEL.REID = CN()
     # Features that the pooler reads, coarse one last. SingleLevelPooler: one; MRFP: two.
     cfg.MODEL.REID.IN_FEATURES = ["res3"]
-    # A name in REID_POOLER_REGISTRY: "SingleLevelPooler" | "MRFP" (STL, section 3.2)
+    # A name in REID_POOLER_REGISTRY: "SingleLevelPooler" | "MRFP" (STL, section 3.2) |
+    # "WholeImage" (crops)
     cfg.MODEL.REID.POOLER = "SingleLevelPooler"
     # (height, width) of the RoI feature of the last map in IN_FEATURES. 32x16 at stride 8 is the
     # resolution that a 256x128 crop has there (STL, section 3.1).
@@ -36,7 +37,7 @@ def add_person_search_config(cfg: CN) -> None:
     # Stride of the last stage of the identification net; 1 keeps detail ("last stride" of the
     # re-ID literature; STL, section 3.1).
     cfg.MODEL.REID.LAST_STRIDE = 1
-    # A name in REID_HEAD_REGISTRY: "SoftmaxHead"
+    # A name in REID_HEAD_REGISTRY: "SoftmaxHead" | "BagOfTricksHead" (also triplet and center loss)
     cfg.MODEL.REID.HEAD = "SoftmaxHead"
     # Number of identities of the classifier. -1: the sum over DATASETS.TRAIN, read from the data
     # sets' metadata. 0: no classifier (inference without the training data).
@@ -49,12 +50,49 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.MODEL.REID.JITTER_IOU = 0.7
     # Weight of the identification loss (STL, Eq. 3: 1).
     cfg.MODEL.REID.LOSS_WEIGHT = 1.0
+    cfg.MODEL.REID.ID_LOSS = CN()
+    # "cross_entropy" | "class_balanced" (Cui et al., CVPR 2019) | "focal" (Lin et al., ICCV 2017)
+    cfg.MODEL.REID.ID_LOSS.NAME = "cross_entropy"
+    # Of cross_entropy. STL's person search: 0; its re-ID pre-training: 0.1 ("Bag of Tricks")
+    cfg.MODEL.REID.ID_LOSS.LABEL_SMOOTHING = 0.0
+    # Of class_balanced: beta, one of .9, .99, .999, .9999 in the paper; and what the weighted sum
+    # is divided by: "samples" (the authors' code) | "weights" (torch's weighted mean)
+    cfg.MODEL.REID.ID_LOSS.BETA = 0.9999
+    cfg.MODEL.REID.ID_LOSS.NORMALIZE = "samples"
+    # Of focal.
+    cfg.MODEL.REID.ID_LOSS.GAMMA = 2.0
+    # Of BagOfTricksHead (STL, Eq. 1): margin of the batch-hard triplet loss, which the paper leaves
+    # to "Bag of Tricks" (0.3); weights of the two losses; step of the centers.
+    cfg.MODEL.REID.TRIPLET_MARGIN = 0.3
+    cfg.MODEL.REID.TRIPLET_WEIGHT = 1.0
+    cfg.MODEL.REID.CENTER_WEIGHT = 0.0005
+    cfg.MODEL.REID.CENTER_LR = 0.5
 
     # ------------------------------------------------------------------------------ data
-    # A name in MAPPER_REGISTRY: "PersonSearchMapper"
+    # What a training sample is. "frames": whole scenes | "crops": single persons (re-ID
+    # pre-training)
+    cfg.DATALOADER.SOURCE = "frames"
+    # A name in MAPPER_REGISTRY: "PersonSearchMapper" (frames) | "CropMapper" (crops)
     cfg.INPUT.MAPPER = "PersonSearchMapper"
+    # Of crops: batches of IMS_PER_BATCH / NUM_INSTANCE identities with NUM_INSTANCE crops each, all
+    # identities equally often (STL, section 3.1). False: all crops shuffled.
+    cfg.DATALOADER.CLASS_AWARE = True
+    cfg.DATALOADER.NUM_INSTANCE = 4
+    cfg.INPUT.REID = CN()
+    # (height, width) of a crop
+    cfg.INPUT.REID.SIZE = (256, 128)
+    # Folder that keeps the crops once they are cut out
+    cfg.INPUT.REID.CROP_CACHE = "output/crops"
+    # Pixels of zero padding before the random crop; 0: none
+    cfg.INPUT.REID.PAD = 10
+    # Random erasing: how often, and with what. "published": as the code of "Bag of Tricks", which
+    # writes ImageNet's mean into the normalised image | "mean": the pixel mean
+    cfg.INPUT.REID.ERASE_PROB = 0.5
+    cfg.INPUT.REID.ERASE_FILL = "published"
 
     # -------------------------------------------------------------------------- schedule
+    # "SGD" | "Adam"
+    cfg.SOLVER.OPTIMIZER = "SGD"
     # Schedules in epochs, as papers write them. EPOCHS > 0 overrides MAX_ITER, STEPS,
     # WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD, using the number of training images
     # and IMS_PER_BATCH; 0: detectron2's keys hold as they are.

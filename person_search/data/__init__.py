@@ -1,16 +1,13 @@
 from . import datasets  # noqa: F401  (registers the data sets)
-from .build import (
-    build_test_loader,
-    build_train_loader,
-    check_dataset_names,
-    load_train_records,
-    select_protocols,
-)
+from .build import check_dataset_names, load_train_records, select_protocols
+from .crop_loaders import CropMapper
 from .mappers import MAPPER_REGISTRY, PersonSearchMapper, build_mapper
 from .protocols import GalleryLists, GalleryRule, SearchProtocol
+from .sources import build_test_loader, build_train_loader, count_train_samples
 
 __all__ = [
     "MAPPER_REGISTRY",
+    "CropMapper",
     "GalleryLists",
     "GalleryRule",
     "PersonSearchMapper",
@@ -19,6 +16,7 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "check_dataset_names",
+    "count_train_samples",
     "load_train_records",
     "select_protocols",
 ]

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset, MetadataCatalog
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from person_search.errors import ConfigError, DatasetError
 
@@ -41,9 +41,8 @@ class SeededDataset(Dataset):
     So neither the number of workers nor a stop and resume changes what a model is shown.
     """
 
-    def __init__(self, records: list[dict], mapper: Callable[[dict], dict], seed: int):
-        self.records = DatasetFromList(records, copy=False)
-        self.mapper, self.seed = mapper, seed
+    def __init__(self, records: Sequence[dict], mapper: Callable[[dict], dict], seed: int):
+        self.records, self.mapper, self.seed = records, mapper, seed
 
     def __len__(self) -> int:
         return len(self.records)
@@ -99,7 +98,8 @@ def _shifted(record: dict, offset: int) -> dict:
     return {**record, "annotations": annotations}
 
 
-def _loader(dataset: Dataset, batches, num_workers: int) -> DataLoader:
+def make_loader(dataset: Dataset, batches: Sampler, num_workers: int) -> DataLoader:
+    """A loader of lists of dicts."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -111,17 +111,22 @@ def _loader(dataset: Dataset, batches, num_workers: int) -> DataLoader:
     )
 
 
-def build_train_loader(cfg) -> DataLoader:
-    """Endless loader of training batches (lists of dicts); see :class:`TrainingBatches`."""
+def images_per_process(cfg) -> int:
+    """Share of ``SOLVER.IMS_PER_BATCH`` of each process."""
     world_size = comm.get_world_size()
     if cfg.SOLVER.IMS_PER_BATCH % world_size:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} cannot be shared evenly by "
             f"{world_size} processes"
         )
+    return cfg.SOLVER.IMS_PER_BATCH // world_size
+
+
+def build_train_loader(cfg) -> DataLoader:
+    """Endless loader of training batches (lists of dicts); see :class:`TrainingBatches`."""
     records = load_train_records(cfg.DATASETS.TRAIN)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    batch_size = cfg.SOLVER.IMS_PER_BATCH // world_size
+    batch_size = images_per_process(cfg)
     groups = size_groups([(r["height"], r["width"]) for r in records], batch_size)
     logger.info(
         "%d training frames in %d size groups, %d per batch and process",
@@ -129,9 +134,10 @@ def build_train_loader(cfg) -> DataLoader:
         len(set(groups)),
         batch_size,
     )
+    records = DatasetFromList(records, copy=False)
     dataset = SeededDataset(records, build_mapper(cfg, is_train=True), seed)
     batches = TrainingBatches(groups, batch_size, seed)
-    return _loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+    return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
 
 
 def select_protocols(cfg, name: str) -> dict[str, SearchProtocol]:
@@ -182,4 +188,4 @@ def build_test_loader(cfg, name: str) -> DataLoader:
         [(r["height"], r["width"]) for r in records], cfg.TEST.IMS_PER_BATCH
     )
     dataset = MapDataset(DatasetFromList(inputs, copy=False), build_mapper(cfg, is_train=False))
-    return _loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+    return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)

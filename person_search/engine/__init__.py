@@ -1,5 +1,12 @@
 from .checkpoint import PersonSearchCheckpointer
 from .hooks import ProgressBar, ReproducibleSteps
+from .optimizer import build_optimizer
 from .schedule import resolve_epochs
 
-__all__ = ["PersonSearchCheckpointer", "ProgressBar", "ReproducibleSteps", "resolve_epochs"]
+__all__ = [
+    "PersonSearchCheckpointer",
+    "ProgressBar",
+    "ReproducibleSteps",
+    "build_optimizer",
+    "resolve_epochs",
+]

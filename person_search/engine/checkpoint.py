@@ -23,9 +23,9 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
 
     ``MODEL.WEIGHTS`` may be a checkpoint of ours or a ResNet file with the names of torchvision,
     IBN-Net or detectron2. Every ResNet stage of the model, wherever it stands, gets its weights;
-    what the file has beyond that and the model knows by name is taken too. A file that leaves a
-    ResNet stage of the model without weights is refused; other parts may start fresh, and the log
-    lists them.
+    what the file has beyond that and the model knows by name is taken too, and so is the BN neck of
+    a re-ID pre-training. A file that leaves a ResNet stage of the model without weights is refused;
+    other parts may start fresh, and the log lists them.
 
     Args:
         complete: for evaluation: also refuse a file that lacks any other part needed at test.
@@ -86,6 +86,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         model = self.model
         model = model.module if isinstance(model, DistributedDataParallel) else model
         model_state = model.state_dict()
+        file_state |= _reid_head_of_another_model(model, file_state)
         fit = fit_resnet_weights(model_state, file_state)
         _refuse_misfit(fit)
         by_name = {k: v for k, v in file_state.items() if k in model_state and k not in fit.weights}
@@ -126,13 +127,33 @@ def _refuse_misfit(fit: ResNetFit) -> None:
         )
 
 
-def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:
-    training_only = [
+def _training_only(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the state keys that a model at test can do without."""
+    return tuple(
         f"{name}.{prefix}"
         for name, module in model.named_modules()
         for prefix in getattr(module, "training_only", ())
+    )
+
+
+def _reid_head_of_another_model(model: nn.Module, file_state: dict) -> dict:
+    """The re-ID head (BN neck) of a model that holds its re-ID branch in another place.
+
+    This is how re-ID pre-training reaches a person search model; its classifier does not (STL,
+    step 2, starts a new one).
+    """
+    branch = {k[k.index("reid.head.") :]: k for k in file_state if "reid.head." in k}
+    heads = [
+        k
+        for k in model.state_dict()
+        if "reid.head." in k and k not in file_state and not k.startswith(_training_only(model))
     ]
-    needed = [k for k in fresh if not k.startswith(tuple(training_only))]
+    sources = {k: branch.get(k[k.index("reid.head.") :]) for k in heads}
+    return {k: file_state[source] for k, source in sources.items() if source}
+
+
+def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:
+    needed = [k for k in fresh if not k.startswith(_training_only(model))]
     if needed:
         raise WeightsError(
             f"the weights file lacks {len(needed)} keys that the model needs, such as "

@@ -1,11 +1,13 @@
 """Evaluation of person search, detection and re-identification: metrics in numpy, the evaluator."""
 
+from .build import build_evaluator
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
 from .reid import ReIDMetrics, evaluate_reid
+from .reid_evaluator import ReIDEvaluator
 from .results import SearchResults, protocol_arrays
-from .search_evaluator import SearchEvaluator, SearchOptions, build_evaluator
+from .search_evaluator import SearchEvaluator, SearchOptions
 from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Conventions",
     "DetectionMetrics",
     "Galleries",
+    "ReIDEvaluator",
     "ReIDMetrics",
     "SearchEvaluator",
     "SearchMetrics",

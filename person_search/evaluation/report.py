@@ -80,11 +80,11 @@ class Report:
             "detection": {**self.detection, "protocol": self.detection_protocol},
         }
         path = os.path.join(folder, f"search_{self.title}.json")
-        _write_text(path, lambda file: json.dump(report, file, indent=2))
+        write_text(path, lambda file: json.dump(report, file, indent=2))
         for task, metrics in self.searches.items():
             path = os.path.join(folder, f"queries_{self.title}_{task}.csv")
             found = self.results[task]
-            _write_text(path, lambda file, f=found, m=metrics: _write_queries(file, f, m))
+            write_text(path, lambda file, f=found, m=metrics: _write_queries(file, f, m))
 
 
 def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None:
@@ -98,7 +98,8 @@ def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None
         writer.writerow([q, frame, *box, person, value, *hits.astype(int)])
 
 
-def _write_text(path: str, write: Callable) -> None:
+def write_text(path: str, write: Callable) -> None:
+    """Let ``write`` fill a text file, which appears under ``path`` once it is whole."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", newline="", encoding="utf-8") as file:

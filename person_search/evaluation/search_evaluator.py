@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
@@ -278,19 +278,3 @@ def query_context(results: SearchResults) -> dict[str, np.ndarray]:
         "qctx_dets": np.concatenate(dets),
         "qctx_embs": np.concatenate(embeds),
     }
-
-
-EVALUATORS = {"person_search": SearchEvaluator.from_config}
-"""``evaluator_type`` of a data set's metadata -> ``(cfg, dataset_name, output_dir)``."""
-
-
-def build_evaluator(cfg, dataset_name: str, output_folder: str | None = None) -> DatasetEvaluator:
-    """The evaluator that fits a test set."""
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
-    if kind not in EVALUATORS:
-        raise ConfigError(
-            f"DATASETS.TEST: {dataset_name} has evaluator_type {kind!r}; "
-            f"known: {', '.join(EVALUATORS)}"
-        )
-    folder = output_folder or os.path.join(cfg.OUTPUT_DIR, "inference")
-    return EVALUATORS[kind](cfg, dataset_name, folder)

@@ -295,3 +295,73 @@ def test_resuming_from_a_checkpoint_that_was_deleted(model, tmp_path):
     (tmp_path / "model_0000004.pth").unlink()
     with pytest.raises(WeightsError, match="model_0000004.pth"):
         PersonSearchCheckpointer(model, str(tmp_path)).resume_or_load("", resume=True)
+
+
+# From re-ID pre-training to person search ------------------------------------------------------
+
+PRE_TRAINING = (
+    *("MODEL.META_ARCHITECTURE", "ReIDBaseline", "MODEL.REID.POOLER", "WholeImage"),
+    *("MODEL.REID.HEAD", "BagOfTricksHead"),
+)
+
+
+def test_pre_training_reaches_a_person_search_model(model, tiny_cfg, tmp_path, caplog):
+    """Base, identification net, BN neck, and the neck of MRFP; not the classifier (STL, step 2)."""
+    baseline = built(tiny_cfg(*PRE_TRAINING))  # as many identities: the classifier would fit
+    PersonSearchCheckpointer(baseline, str(tmp_path)).save("model_final")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        PersonSearchCheckpointer(model).load(str(tmp_path / "model_final.pth"))
+    reid = model.roi_heads.reid
+    assert differing(model.backbone, baseline.backbone) == set()
+    assert differing(reid.net, baseline.reid.net) == set()
+    assert differing(reid.pooler.neck.res3, baseline.backbone.res3) == set()
+    assert differing(reid.head.bn, baseline.reid.head.bn) == set()
+    taken = (
+        "backbone.",
+        "roi_heads.reid.net.",
+        "roi_heads.reid.pooler.",
+        "roi_heads.reid.head.bn.",
+    )
+    others = [k for k in before if not k.startswith(taken)]
+    assert "roi_heads.reid.head.classifier.weight" in others
+    assert all(torch.equal(model.state_dict()[k], before[k]) for k in others)
+    # The neck starts as a copy: training it leaves the base alone.
+    neck, base = reid.pooler.neck.res3[0].conv1.weight, model.backbone.res3[0].conv1.weight
+    assert torch.equal(neck, base) and neck.data_ptr() != base.data_ptr()
+    lines = caplog.text.splitlines()
+    (by_name,) = [line for line in lines if "taken by name" in line]
+    (fresh,) = [line for line in lines if "start fresh" in line]
+    assert "roi_heads.reid.head (4)" in by_name and "roi_heads.reid.head (1)" in fresh
+    assert any("roi_heads.reid.net.res4 <- reid.net.res4" in line for line in lines)
+
+
+def test_pre_training_alone_is_no_person_search_model(model, tiny_cfg, tmp_path):
+    path = saved({"model": built(tiny_cfg(*PRE_TRAINING)).state_dict()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="lacks .* keys that the model needs, such as proposal"):
+        PersonSearchCheckpointer(model, complete=True).load(path)
+
+
+def test_pre_training_of_another_depth_is_refused(model, tiny_cfg, tmp_path):
+    baseline = built(tiny_cfg(*PRE_TRAINING, "MODEL.RESNETS.DEPTH", 34))
+    path = saved({"model": baseline.state_dict()}, tmp_path / "w.pth")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(WeightsError, match="of a deeper backbone.*MODEL.RESNETS.DEPTH"):
+        PersonSearchCheckpointer(model).load(path)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_checkpoint_of_pre_training_comes_back_whole(tiny_cfg, tmp_path):
+    baseline, other = built(tiny_cfg(*PRE_TRAINING)), built(tiny_cfg(*PRE_TRAINING))
+    path = saved({"model": baseline.state_dict()}, tmp_path / "w.pth")
+    PersonSearchCheckpointer(other, complete=True).load(path)
+    assert "reid.head.center_loss.centers" in other.state_dict()
+    assert differing(other, baseline) == set()
+
+
+def test_pre_training_is_evaluated_without_its_classifier(tiny_cfg, tmp_path):
+    baseline = built(tiny_cfg(*PRE_TRAINING))
+    path = saved({"model": baseline.state_dict()}, tmp_path / "w.pth")
+    without = built(tiny_cfg(*PRE_TRAINING, num_ids=0))
+    PersonSearchCheckpointer(without, complete=True).load(path)
+    assert differing(without.reid.net, baseline.reid.net) == set()

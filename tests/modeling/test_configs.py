@@ -9,6 +9,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from person_search import add_person_search_config
+from person_search.modeling.meta_arch import ReIDBaseline
 from person_search.modeling.roi_heads import SearchROIHeads
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -37,8 +38,12 @@ def millions(module: nn.Module) -> float:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_every_config_builds(path):
     model = built(path, num_ids=7)
-    assert model.roi_heads.reid.head.classifier.weight.shape[0] == 7
-    assert isinstance(model.roi_heads, SearchROIHeads)
+    if isinstance(model, ReIDBaseline):
+        reid = model.reid
+    else:
+        assert isinstance(model.roi_heads, SearchROIHeads)
+        reid = model.roi_heads.reid
+    assert reid.head.classifier.weight.shape[0] == 7
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
@@ -94,6 +99,37 @@ def test_what_the_paper_fixes():
     assert tuple(solver.STEP_EPOCHS) == (12,) and solver.GAMMA == 0.1
     assert solver.WEIGHT_DECAY == 1e-4
     assert cfg.TEST.SEARCH.SCORE_THRESH == 0.5 and cfg.MODEL.REID.LOSS_WEIGHT == 1.0
+
+
+@pytest.mark.parametrize("data, batch", [("PRW", 64), ("CUHK-SYSU", 256)])
+def test_what_the_paper_fixes_of_the_pre_training(data, batch):
+    """STL, sections 3.1 and 4.3; what it does not say is that of "Bag of Tricks"."""
+    cfg = load(CONFIGS / "ReID-Pretrain" / f"{data}.yaml")
+    search = load(CONFIGS / data / "stl_mrfp.yaml")
+    for key in ("DEPTH", "IBN", "STRIDE_IN_1X1", "RES2_OUT_CHANNELS", "STEM_OUT_CHANNELS"):
+        assert cfg.MODEL.RESNETS[key] == search.MODEL.RESNETS[key]
+    assert cfg.MODEL.PIXEL_MEAN == search.MODEL.PIXEL_MEAN
+    assert cfg.MODEL.REID.LAST_STRIDE == 1 and cfg.MODEL.REID.ID_LOSS.LABEL_SMOOTHING == 0.1
+    reid = cfg.MODEL.REID
+    assert (reid.TRIPLET_MARGIN, reid.TRIPLET_WEIGHT, reid.CENTER_WEIGHT) == (0.3, 1.0, 5e-4)
+    assert tuple(cfg.INPUT.REID.SIZE) == (256, 128)
+    assert (cfg.INPUT.REID.PAD, cfg.INPUT.REID.ERASE_PROB) == (10, 0.5)
+    solver = cfg.SOLVER
+    assert (solver.OPTIMIZER, solver.BASE_LR, solver.EPOCHS) == ("Adam", 3.5e-4, 120)
+    assert solver.WEIGHT_DECAY == solver.WEIGHT_DECAY_NORM == 5e-4
+    assert tuple(solver.STEP_EPOCHS) == (40, 70) and solver.GAMMA == 0.1
+    assert (solver.WARMUP_EPOCHS, solver.WARMUP_FACTOR) == (10, 0.1)
+    assert solver.IMS_PER_BATCH == batch
+    assert cfg.DATALOADER.CLASS_AWARE and cfg.DATALOADER.NUM_INSTANCE == 4
+
+
+def test_a_crop_has_the_resolution_of_the_rois():
+    model = built(CONFIGS / "ReID-Pretrain" / "PRW.yaml")
+    with torch.device("meta"):
+        features = model.backbone(torch.zeros(2, 3, 256, 128))
+        assert model.reid.pooler(features, []).shape == (2, 512, 32, 16)
+        assert model.reid.maps(features, []).shape == (2, 2048, 16, 8)
+        assert model.eval().reid.embed(features, []).shape == (2, 2048)
 
 
 def test_mrfp_rois_have_the_shapes_of_the_paper():

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from person_search.modeling.reid import SoftmaxHead, build_reid_head, count_train_ids
 
 
+def without_statistics(head: SoftmaxHead) -> SoftmaxHead:
+    """The head with running statistics that make the neck the identity."""
+    head.bn.eps = 0.0
+    return head.eval()
+
+
 def test_loss_by_hand():
-    head = SoftmaxHead(in_channels=2, num_ids=3, loss_weight=0.5)
+    head = without_statistics(SoftmaxHead(in_channels=2, num_ids=3, loss_weight=0.5))
     head.classifier.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    embeddings = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, -9.0], [-7.0, 7.0]])
-    loss = head.losses(embeddings, torch.tensor([0, 1, -1, -2]))
+    averages = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, -9.0], [-7.0, 7.0]])
+    maps = averages[:, :, None, None] + torch.tensor([-3.0, 3.0])  # (4, 2, 1, 2)
+    loss = head.losses(maps, torch.tensor([0, 1, -1, -2]))
     # Logits 1, 0, 1 with id 0 and 0, 2, 2 with id 1; the unlabelled and the background are out.
     first = math.log(2 * math.e + 1) - 1
     second = math.log(1 + 2 * math.e**2) - 2
@@ -24,20 +31,28 @@ def test_loss_by_hand():
 
 def test_unlabelled_and_background_get_no_gradient():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=4, num_ids=3)
-    embeddings = torch.randn(4, 4, requires_grad=True)
-    head.losses(embeddings, torch.tensor([-1, 2, -2, 0]))["loss_id"].backward()
-    assert (embeddings.grad.abs().sum(dim=1) > 0).tolist() == [False, True, False, True]
+    head = without_statistics(SoftmaxHead(in_channels=4, num_ids=3))
+    maps = torch.randn(4, 4, 1, 1, requires_grad=True)
+    head.losses(maps, torch.tensor([-1, 2, -2, 0]))["loss_id"].backward()
+    assert (maps.grad.abs().sum(dim=(1, 2, 3)) > 0).tolist() == [False, True, False, True]
+
+
+def test_unlabelled_are_in_the_statistics_of_the_neck():
+    torch.manual_seed(0)
+    head = SoftmaxHead(in_channels=4, num_ids=3).train()
+    maps = torch.randn(5, 4, 2, 1)
+    head.losses(maps, torch.tensor([-1, 2, -2, 0, -1]))
+    torch.testing.assert_close(head.bn.running_mean, 0.1 * maps.mean(dim=(0, 2, 3)))
 
 
 @pytest.mark.parametrize("ids", [[], [-1], [-1, -2, -1]])
 def test_nobody_labelled_gives_zero_with_gradients(ids, event_storage):
     head = SoftmaxHead(in_channels=4, num_ids=3)
-    embeddings = torch.randn(len(ids), 4, requires_grad=True)
-    loss = head.losses(embeddings, torch.tensor(ids, dtype=torch.int64))["loss_id"]
+    maps = torch.randn(len(ids), 4, 1, 1, requires_grad=True)
+    loss = head.losses(maps, torch.tensor(ids, dtype=torch.int64))["loss_id"]
     assert loss.item() == 0.0
     loss.backward()
-    assert torch.equal(embeddings.grad, torch.zeros_like(embeddings))
+    assert torch.equal(maps.grad, torch.zeros_like(maps))
     assert torch.equal(head.classifier.weight.grad, torch.zeros(3, 4))
     assert event_storage.latest()["reid/num_labeled"][0] == 0
 
@@ -50,7 +65,7 @@ class LossOfMaps(nn.Module):
         self.head, self.ids = head, ids
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.head.losses(self.head(maps), self.ids)["loss_id"]
+        return self.head.losses(maps, self.ids)["loss_id"]
 
 
 def test_gradients_by_finite_differences():
@@ -90,7 +105,7 @@ def test_a_single_roi_trains_with_the_running_statistics():
     maps = torch.randn(1, 6, 4, 2)
     before = {k: v.clone() for k, v in head.state_dict().items()}
     alone = head.train()(maps)
-    head.losses(alone, torch.tensor([1]))["loss_id"].backward()
+    head.losses(maps, torch.tensor([1]))["loss_id"].backward()
     assert head.bn.weight.grad.abs().sum() > 0
     assert all(torch.equal(v, before[k]) for k, v in head.state_dict().items())
     torch.testing.assert_close(alone, head.eval()(maps))
@@ -100,7 +115,7 @@ def test_the_shift_of_the_neck_stays_zero():
     torch.manual_seed(0)
     head = SoftmaxHead(in_channels=6, num_ids=3).train()
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
-    head.losses(head(torch.randn(4, 6, 2, 2)), torch.tensor([0, 1, 2, 0]))["loss_id"].backward()
+    head.losses(torch.randn(4, 6, 2, 2), torch.tensor([0, 1, 2, 0]))["loss_id"].backward()
     optimizer.step()
     assert not head.bn.bias.requires_grad
     assert torch.equal(head.bn.bias, torch.zeros(6))

@@ -1,3 +1,4 @@
 from .person_search_rcnn import PersonSearchRCNN
+from .reid_baseline import ReIDBaseline
 
-__all__ = ["PersonSearchRCNN"]
+__all__ = ["PersonSearchRCNN", "ReIDBaseline"]

@@ -1,9 +1,22 @@
 from .branch import ReIDBranch
-from .heads import REID_HEAD_REGISTRY, SoftmaxHead, build_reid_head, count_train_ids
-from .poolers import MRFP, REID_POOLER_REGISTRY, SingleLevelPooler, build_reid_pooler
+from .heads import (
+    REID_HEAD_REGISTRY,
+    BagOfTricksHead,
+    SoftmaxHead,
+    build_reid_head,
+    count_train_ids,
+)
+from .poolers import (
+    MRFP,
+    REID_POOLER_REGISTRY,
+    SingleLevelPooler,
+    WholeImage,
+    build_reid_pooler,
+)
 from .rois import ReIDSampler
 
 __all__ = [
+    "BagOfTricksHead",
     "MRFP",
     "REID_HEAD_REGISTRY",
     "REID_POOLER_REGISTRY",
@@ -11,6 +24,7 @@ __all__ = [
     "ReIDSampler",
     "SingleLevelPooler",
     "SoftmaxHead",
+    "WholeImage",
     "build_reid_head",
     "build_reid_pooler",
     "count_train_ids",

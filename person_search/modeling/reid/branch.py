@@ -53,7 +53,11 @@ class ReIDBranch(nn.Module):
 
     def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
         """Embeddings (R, D), not normalised, of xyxy boxes in network-input pixels."""
-        return self.head(self.net(self.pooler(features, boxes)))
+        return self.head(self.maps(features, boxes))
+
+    def maps(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        """What the head sees of each box: (R, C, h, w)."""
+        return self.net(self.pooler(features, boxes))
 
     def embed(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
         """Unit embeddings (R, D) in float32; (0, D) without boxes."""
@@ -69,7 +73,7 @@ class ReIDBranch(nn.Module):
         """
         ids = torch.cat(person_ids)
         if len(ids) > 0:
-            return self.head.losses(self(features, boxes), ids)
-        nobody = ids.new_zeros((0, self.head.embedding_dim), dtype=torch.float32)
+            return self.head.losses(self.maps(features, boxes), ids)
+        nobody = ids.new_zeros((0, self.head.in_channels, 1, 1), dtype=torch.float32)
         zero = sum(p.sum() for p in self.parameters()) * 0.0
         return {name: loss + zero for name, loss in self.head.losses(nobody, ids).items()}

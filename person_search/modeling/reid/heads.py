@@ -12,6 +12,13 @@ from detectron2.utils.events import get_event_storage
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
+from person_search.errors import ConfigError
+from person_search.layers.id_losses import (
+    ClassBalancedCrossEntropy,
+    CrossEntropy,
+    FocalCrossEntropy,
+)
+from person_search.layers.metric_losses import CenterLoss, batch_hard_triplet
 from person_search.registry import look_up
 
 REID_HEAD_REGISTRY = Registry("REID_HEAD")
@@ -19,8 +26,8 @@ REID_HEAD_REGISTRY.__doc__ = """
 Heads of the re-ID branch. The registered class is called with ``(cfg, in_channels)``. It has
 
 * ``forward(maps (R, C, h, w)) -> embeddings (R, D)``, not yet of unit length,
-* ``losses(embeddings (R, D), person_ids (R,)) -> dict`` with the same keys at every call,
-* ``embedding_dim``: D,
+* ``losses(maps (R, C, h, w), person_ids (R,)) -> dict`` with the same keys at every call,
+* ``in_channels``, ``embedding_dim``: C and D,
 * ``uses_unlabeled``: whether persons without identity take part in its losses,
 * ``training_only``: prefixes of its parameters that a model at test can do without.
 """
@@ -39,6 +46,36 @@ def count_train_ids(cfg) -> int:
     return sum(MetadataCatalog.get(name).num_person_ids for name in cfg.DATASETS.TRAIN)
 
 
+def train_id_counts(cfg) -> torch.Tensor:
+    """(L,) number of labelled boxes of each identity of ``DATASETS.TRAIN``."""
+    counts = []
+    for name in cfg.DATASETS.TRAIN:
+        frames = DatasetCatalog.get(name)
+        ids = [a["person_id"] for f in frames for a in f["annotations"] if a["person_id"] >= 0]
+        length = MetadataCatalog.get(name).num_person_ids
+        counts.append(torch.bincount(torch.tensor(ids, dtype=torch.int64), minlength=length))
+    return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
+
+
+def build_id_loss(cfg) -> nn.Module:
+    """The identification loss that ``MODEL.REID.ID_LOSS`` names."""
+    keys = cfg.MODEL.REID.ID_LOSS
+    if keys.NAME == "cross_entropy":
+        return CrossEntropy(keys.LABEL_SMOOTHING)
+    if keys.NAME == "class_balanced":
+        if not 0 <= keys.BETA < 1 or keys.NORMALIZE not in ("samples", "weights"):
+            raise ConfigError(
+                f"MODEL.REID.ID_LOSS.BETA is {keys.BETA}, NORMALIZE is {keys.NORMALIZE!r}; legal: "
+                "0 <= BETA < 1, and samples or weights"
+            )
+        return ClassBalancedCrossEntropy(train_id_counts(cfg), keys.BETA, keys.NORMALIZE)
+    if keys.NAME == "focal":
+        return FocalCrossEntropy(keys.GAMMA)
+    raise ConfigError(
+        f"MODEL.REID.ID_LOSS.NAME is {keys.NAME!r}; legal: cross_entropy, class_balanced, focal"
+    )
+
+
 @REID_HEAD_REGISTRY.register()
 class SoftmaxHead(nn.Module):
     """Global average pooling, BN neck, and one class per identity (STL, sections 3.1 and 3.3).
@@ -49,6 +86,7 @@ class SoftmaxHead(nn.Module):
     Args:
         in_channels: C = D.
         num_ids: L; 0 for a model that is never trained.
+        id_loss: ``(logits (R, L), targets (R,)) -> scalar``; None: cross entropy.
         loss_weight: factor of ``loss_id``.
     """
 
@@ -56,30 +94,40 @@ class SoftmaxHead(nn.Module):
     training_only = ("classifier.",)
 
     @configurable
-    def __init__(self, *, in_channels: int, num_ids: int, loss_weight: float = 1.0):
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_ids: int,
+        id_loss: nn.Module | None = None,
+        loss_weight: float = 1.0,
+    ):
         super().__init__()
-        self.embedding_dim = in_channels
+        self.in_channels = self.embedding_dim = in_channels
         self.bn = nn.BatchNorm1d(in_channels)
         self.bn.bias.requires_grad_(False)
         self.classifier = nn.Linear(in_channels, num_ids, bias=False)
         if num_ids:
             nn.init.normal_(self.classifier.weight, std=0.001)
+        self.id_loss = id_loss or CrossEntropy()
         self.loss_weight = loss_weight
 
     @classmethod
     def from_config(cls, cfg, in_channels: int) -> dict:
+        num_ids = count_train_ids(cfg)
         return {
             "in_channels": in_channels,
-            "num_ids": count_train_ids(cfg),
+            "num_ids": num_ids,
+            "id_loss": build_id_loss(cfg) if num_ids else None,
             "loss_weight": cfg.MODEL.REID.LOSS_WEIGHT,
         }
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(R, C, h, w) maps to (R, C) embeddings.
+        """(R, C, h, w) maps to (R, C) embeddings."""
+        return self._neck(maps.mean(dim=(2, 3)))
 
-        In training a single RoI has no batch statistics; it is normalised with the running ones.
-        """
-        pooled = maps.mean(dim=(2, 3))
+    def _neck(self, pooled: Tensor) -> Tensor:
+        """The BN; in training one RoI has no batch statistics and gets the running ones."""
         if self.training and len(pooled) < 2:
             return F.batch_norm(
                 pooled,
@@ -91,24 +139,81 @@ class SoftmaxHead(nn.Module):
             )
         return self.bn(pooled)
 
-    def losses(self, embeddings: Tensor, person_ids: Tensor) -> dict[str, Tensor]:
-        """Mean cross entropy over the labelled RoIs (STL, Eq. 3); 0 where there is none.
+    def losses(self, maps: Tensor, person_ids: Tensor) -> dict[str, Tensor]:
+        """Identification loss of the labelled RoIs (STL, Eq. 3); 0 where there is none.
 
         Args:
-            embeddings: (R, D).
+            maps: (R, C, h, w); R may be 0.
             person_ids: (R,) int64; only ids >= 0 take part.
         """
+        pooled = maps.mean(dim=(2, 3))
+        embeddings = self._neck(pooled)
         labeled = person_ids >= 0
-        logits = self.classifier(embeddings[labeled])
-        targets = person_ids[labeled]
-        storage = get_event_storage()
-        storage.put_scalar("reid/num_labeled", len(targets))
-        if len(targets) == 0:
-            return {"loss_id": logits.sum() * 0.0 + embeddings.sum() * 0.0}
+        get_event_storage().put_scalar("reid/num_labeled", int(labeled.sum()))
+        return self._labeled_losses(pooled[labeled], embeddings[labeled], person_ids[labeled])
+
+    def _labeled_losses(self, pooled: Tensor, embeddings: Tensor, ids: Tensor) -> dict[str, Tensor]:
+        logits = self.classifier(embeddings)
+        if len(ids) == 0:
+            return {"loss_id": logits.sum() * 0.0}
         with torch.no_grad():
-            accuracy = (logits.argmax(dim=1) == targets).float().mean()
-        storage.put_scalar("reid/id_accuracy", accuracy.item())
-        return {"loss_id": self.loss_weight * F.cross_entropy(logits, targets)}
+            accuracy = (logits.argmax(dim=1) == ids).float().mean()
+        get_event_storage().put_scalar("reid/id_accuracy", accuracy.item())
+        return {"loss_id": self.loss_weight * self.id_loss(logits, ids)}
+
+
+@REID_HEAD_REGISTRY.register()
+class BagOfTricksHead(SoftmaxHead):
+    """Softmax head with triplet and center loss on the pooled features (STL, Eq. 1).
+
+    Both see the feature before the BN neck, not normalised ("Bag of Tricks", 2019).
+
+    Args:
+        triplet_margin: of the batch-hard triplet loss.
+        triplet_weight, center_weight: factors of ``loss_triplet`` and ``loss_center``.
+        center_lr: step of the centers.
+        kwargs: of :class:`SoftmaxHead`.
+    """
+
+    training_only = ("classifier.", "center_loss.")
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        triplet_margin: float = 0.3,
+        triplet_weight: float = 1.0,
+        center_weight: float = 5e-4,
+        center_lr: float = 0.5,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.triplet_margin, self.triplet_weight = triplet_margin, triplet_weight
+        self.center_weight = center_weight
+        self.center_loss = CenterLoss(kwargs["num_ids"], kwargs["in_channels"], center_lr)
+
+    @classmethod
+    def from_config(cls, cfg, in_channels: int) -> dict:
+        keys = cfg.MODEL.REID
+        return {
+            **super().from_config(cfg, in_channels),
+            "triplet_margin": keys.TRIPLET_MARGIN,
+            "triplet_weight": keys.TRIPLET_WEIGHT,
+            "center_weight": keys.CENTER_WEIGHT,
+            "center_lr": keys.CENTER_LR,
+        }
+
+    def _labeled_losses(self, pooled: Tensor, embeddings: Tensor, ids: Tensor) -> dict[str, Tensor]:
+        losses = super()._labeled_losses(pooled, embeddings, ids)
+        triplet = pooled.sum() * 0.0
+        if len(ids) > 0:
+            triplet = batch_hard_triplet(pooled.float(), ids, self.triplet_margin)
+        return {
+            **losses,
+            "loss_triplet": self.triplet_weight * triplet,
+            # Also without anybody: other ranks may have somebody, and the centers are of all.
+            "loss_center": self.center_weight * self.center_loss(pooled, ids),
+        }
 
 
 def build_reid_head(cfg, in_channels: int) -> nn.Module:

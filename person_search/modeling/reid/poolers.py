@@ -135,6 +135,30 @@ class MRFP(nn.Module):
         return self.coarse_pooler([features[self.coarse]], boxes) + fine
 
 
+@REID_POOLER_REGISTRY.register()
+class WholeImage(nn.Module):
+    """The map of a whole image is the feature of its one person: for crops, no boxes are read.
+
+    Args:
+        in_feature: name of the map.
+        channels: C.
+    """
+
+    @configurable
+    def __init__(self, *, in_feature: str, channels: int):
+        super().__init__()
+        self.in_feature, self.channels = in_feature, channels
+
+    @classmethod
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
+        (feature,) = _in_features(cfg, input_shape, cls.__name__, 1)
+        return {"in_feature": feature, "channels": input_shape[feature].channels}
+
+    def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        """(N, C, H, W), one row per image."""
+        return features[self.in_feature]
+
+
 def build_reid_pooler(cfg, input_shape: dict[str, ShapeSpec]) -> nn.Module:
     """The pooler that ``MODEL.REID.POOLER`` names."""
     pooler = look_up(REID_POOLER_REGISTRY, cfg.MODEL.REID.POOLER, "MODEL.REID.POOLER")

@@ -1,0 +1,69 @@
+"""Losses on distances between embeddings.
+
+Shape shorthand in this module:
+    R: number of labelled samples; D: embedding size; L: number of identities
+"""
+
+import torch
+from detectron2.utils import comm
+from torch import Tensor, nn
+
+
+def batch_hard_triplet(features: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
+    """Triplet loss with the hardest positive and negative of each anchor.
+
+    Mean over anchors of max(0, d_ap - d_an + margin) with Euclidean distances: d_ap to the
+    farthest sample of the same identity (the anchor itself if it is alone), d_an to the nearest of
+    another one (Hermans et al., 2017). Anchors without any other identity in the batch add 0.
+
+    Args:
+        features: (R, D), not normalised.
+        ids: (R,) identities.
+        margin: >= 0.
+    """
+    squared = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist").square()
+    distance = squared.clamp(min=1e-12).sqrt()  # the root has no gradient at 0
+    same = ids[:, None] == ids[None, :]
+    hardest_positive = distance.masked_fill(~same, -torch.inf).max(dim=1).values
+    hardest_negative = distance.masked_fill(same, torch.inf).min(dim=1).values
+    return (hardest_positive - hardest_negative + margin).clamp(min=0).mean()
+
+
+class CenterLoss(nn.Module):
+    """Pulls each feature to the center of its identity (Wen et al., ECCV 2016).
+
+    The value is the mean over samples of the squared distance. The centers learn by plain SGD on
+    the unweighted loss, whatever the weight it has for the features ("Bag of Tricks", 2019). That
+    step has a closed form, so centers are buffers: after each loss,
+    ``c -= lr * 2 / R * sum over its samples of (c - f)``, with the samples of all ranks.
+
+    Args:
+        num_ids: L.
+        dim: D.
+        lr: step of the centers.
+    """
+
+    def __init__(self, num_ids: int, dim: int, lr: float = 0.5):
+        super().__init__()
+        self.lr = lr
+        self.register_buffer("centers", torch.randn(num_ids, dim))
+
+    def forward(self, features: Tensor, ids: Tensor) -> Tensor:
+        """(R, D) features and (R,) ids in [0, L) to a scalar; moves the centers in training.
+
+        R may be 0. In training it is collective: every rank has to call it.
+        """
+        features = features.float()
+        loss = (features - self.centers[ids]).square().sum() / max(len(ids), 1)
+        if self.training:
+            self._move(features.detach(), ids)
+        return loss
+
+    @torch.no_grad()
+    def _move(self, features: Tensor, ids: Tensor) -> None:
+        if comm.get_world_size() > 1:
+            gathered = comm.all_gather((features.cpu(), ids.cpu()))
+            features = torch.cat([f for f, _ in gathered]).to(self.centers.device)
+            ids = torch.cat([i for _, i in gathered]).to(self.centers.device)
+        step = (self.centers[ids] - features) * (2 * self.lr / max(len(ids), 1))
+        self.centers.index_add_(0, ids, -step)
