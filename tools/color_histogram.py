@@ -18,9 +18,7 @@ from tqdm import tqdm
 import person_search  # noqa: F401  (registers the data sets)
 from person_search.data.images import read_image
 from person_search.errors import PersonSearchError
-from person_search.evaluation import SearchResults, evaluate_search, protocol_arrays
-from person_search.evaluation.segments import lengths_to_offsets
-from person_search.labels import UNLABELED
+from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search
 
 STRIPES, BINS = 6, (8, 4, 4)
 
@@ -48,22 +46,13 @@ def embed_dataset(name: str) -> SearchResults:
         gt_embs += [histogram(image, a["bbox"]) for a in frame["annotations"]]
         for query in np.flatnonzero(protocol.query_frames == index):
             query_embs[query] = histogram(image, protocol.query_boxes[query])
-    annotations = [a for f in frames for a in f["annotations"]]
     return SearchResults(
-        **protocol_arrays(
-            protocol,
-            frame_names=np.array([str(f["image_id"]) for f in frames]),
-            frame_cam=np.array([f["camera_id"] for f in frames]),
-        ),
-        gt_offsets=lengths_to_offsets([len(f["annotations"]) for f in frames]),
-        gt_boxes=np.array([a["bbox"] for a in annotations]),
-        gt_ids=np.array([a["person_id"] for a in annotations]),
+        **dataset_arrays(frames, protocol),
         gt_embs=np.stack(gt_embs),
         det_offsets=np.zeros(len(frames) + 1, np.int64),
         dets=np.zeros((0, 5), np.float32),
         det_embs=np.zeros((0, dim), np.float32),
         query_embs=query_embs,
-        unlabeled_id=UNLABELED,
     )
 
 

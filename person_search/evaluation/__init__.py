@@ -6,7 +6,7 @@ from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
 from .reid import ReIDMetrics, evaluate_reid
 from .reid_evaluator import ReIDEvaluator
-from .results import SearchResults, protocol_arrays
+from .results import SearchResults, dataset_arrays, protocol_arrays
 from .search_evaluator import SearchEvaluator, SearchOptions
 from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
 
@@ -23,6 +23,7 @@ __all__ = [
     "SearchResults",
     "ZhengCurves",
     "build_evaluator",
+    "dataset_arrays",
     "evaluate_detection",
     "evaluate_reid",
     "evaluate_search",

@@ -19,6 +19,8 @@ from person_search.data.protocols import GalleryLists, GalleryRule, SearchProtoc
 from person_search.errors import ResultsError
 from person_search.labels import UNLABELED
 
+from .segments import lengths_to_offsets
+
 FOREIGN_UNLABELED = 5555
 """Id of an unlabelled person in files that do not say it (SeqNet's convention)."""
 
@@ -166,6 +168,27 @@ class SearchResults:
             return cls(**_read_arrays(path))
         except ResultsError as error:
             raise ResultsError(f"{path}: {error}") from error
+
+
+def dataset_arrays(frames: list[dict], protocol: SearchProtocol) -> dict[str, Any]:
+    """The part of :class:`SearchResults` that a test set fills, as keyword arguments.
+
+    Args:
+        frames: detectron2 records with ``image_id``, ``camera_id``, and ``annotations`` that hold
+            ``bbox`` (xyxy) and ``person_id``.
+        protocol: queries and galleries; its frame indices refer to ``frames``.
+    """
+    annotations = [a for f in frames for a in f["annotations"]]
+    return protocol_arrays(
+        protocol,
+        frame_names=np.array([str(f["image_id"]) for f in frames]),
+        frame_cam=np.array([f["camera_id"] for f in frames]),
+    ) | {
+        "gt_offsets": lengths_to_offsets([len(f["annotations"]) for f in frames]),
+        "gt_boxes": np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
+        "gt_ids": np.array([a["person_id"] for a in annotations], np.int64),
+        "unlabeled_id": UNLABELED,
+    }
 
 
 def protocol_arrays(

@@ -17,13 +17,12 @@ from detectron2.utils import comm
 from person_search.data.build import query_boxes_of, select_protocols
 from person_search.data.protocols import SearchProtocol
 from person_search.errors import ConfigError, ResultsError
-from person_search.labels import UNLABELED
 
 from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search
 from .report import Report
-from .results import SearchResults, protocol_arrays
+from .results import SearchResults, dataset_arrays
 from .segments import iou_of_pairs, lengths_to_offsets
 
 logger = logging.getLogger(__name__)
@@ -207,16 +206,8 @@ class SearchEvaluator(DatasetEvaluator):
             for box, embed in zip(boxes, records[frame].query_embeds, strict=True)
         }
         queries = zip(protocol.query_frames.tolist(), map(tuple, protocol.query_boxes), strict=True)
-        annotations = [a for f in frames for a in f["annotations"]]
         results = SearchResults(
-            **protocol_arrays(
-                protocol,
-                frame_names=np.array([str(f["image_id"]) for f in frames]),
-                frame_cam=np.array([f["camera_id"] for f in frames]),
-            ),
-            gt_offsets=lengths_to_offsets([len(f["annotations"]) for f in frames]),
-            gt_boxes=np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
-            gt_ids=np.array([a["person_id"] for a in annotations], np.int64),
+            **dataset_arrays(frames, protocol),
             gt_embs=(
                 np.concatenate([r.gt_embeds for r in records]) if self.options.gt_boxes else None
             ),
@@ -224,7 +215,6 @@ class SearchEvaluator(DatasetEvaluator):
             dets=np.concatenate([r.dets for r in records]),
             det_embs=np.concatenate([r.embeds for r in records]),
             query_embs=np.stack([query_embeds[q] for q in queries]),
-            unlabeled_id=UNLABELED,
         )
         return replace(results, **query_context(results)) if self.options.cbgm else results
 
