@@ -29,7 +29,7 @@ run="$venv/bin/python"
 say "pinned requirements (torch is large: some minutes the first time)"
 "$run" -m pip install --quiet --disable-pip-version-check -r requirements.txt
 
-if [ -n "$source" ] || ! "$run" -c 'import detectron2' 2>/dev/null; then
+if [ -n "$source" ] || ! "$run" -c 'import detectron2.engine' 2>/dev/null; then
     case "$source" in
         "") wanted="detectron2 @ git+$repository@$commit" ;;
         *.whl | *.zip | *.tar.gz | git+*) wanted=$source ;;
@@ -45,7 +45,7 @@ It is on no package index. Either make $repository reachable, or get a
 checkout or a wheel of it (commit $commit) and name it:
     make DETECTRON2=/path/to/detectron2 ..."
 fi
-"$run" -c 'import detectron2' || fail "detectron2 is installed but cannot be imported; see the error above"
+"$run" -W ignore -c 'import detectron2.engine' || fail "detectron2 is installed but cannot be imported; see the error above"
 
 say "this package, editable"
 "$run" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .

@@ -169,8 +169,9 @@ class SearchEvaluator(DatasetEvaluator):
                 f"{len(records)} of them"
             )
         records = [records[i] for i in range(len(frames))]
+        found = self._found(records)
         results = {
-            name: self._results(protocol, frames, records)
+            name: self._results(protocol, frames, records, found)
             for name, protocol in self.protocols.items()
         }
         first = next(iter(results.values()))
@@ -197,8 +198,19 @@ class SearchEvaluator(DatasetEvaluator):
                 logger.info("detections and embeddings: %s", path)
         return report.percent()
 
+    def _found(self, records: list[FrameRecord]) -> dict[str, np.ndarray]:
+        """What all protocols share of :class:`SearchResults`; made once, since it is big."""
+        found = {
+            "det_offsets": lengths_to_offsets([len(r.dets) for r in records]),
+            "dets": np.concatenate([r.dets for r in records]),
+            "det_embs": np.concatenate([r.embeds for r in records]),
+        }
+        if self.options.gt_boxes:
+            found["gt_embs"] = np.concatenate([r.gt_embeds for r in records])
+        return found
+
     def _results(
-        self, protocol: SearchProtocol, frames: list[dict], records: list[FrameRecord]
+        self, protocol: SearchProtocol, frames: list[dict], records: list[FrameRecord], found: dict
     ) -> SearchResults:
         query_embeds = {
             (frame, tuple(box)): embed
@@ -208,12 +220,7 @@ class SearchEvaluator(DatasetEvaluator):
         queries = zip(protocol.query_frames.tolist(), map(tuple, protocol.query_boxes), strict=True)
         results = SearchResults(
             **dataset_arrays(frames, protocol),
-            gt_embs=(
-                np.concatenate([r.gt_embeds for r in records]) if self.options.gt_boxes else None
-            ),
-            det_offsets=lengths_to_offsets([len(r.dets) for r in records]),
-            dets=np.concatenate([r.dets for r in records]),
-            det_embs=np.concatenate([r.embeds for r in records]),
+            **found,
             query_embs=np.stack([query_embeds[q] for q in queries]),
         )
         return replace(results, **query_context(results)) if self.options.cbgm else results

@@ -161,6 +161,7 @@ def load_cuhk_sysu(root: str | Path, split: str) -> list[dict]:
     return [dict(record) for record in _read_cuhk_sysu(str(root), split).records]
 
 
+@cache  # evaluator and loader both ask, and a large gallery file takes a minute
 def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
     records, raw_ids = _read_cuhk_sysu(root, "test")
     path, variable = _protocol_files(_find_folder(root))[protocol]

@@ -139,6 +139,7 @@ def _read_queries(path: Path) -> tuple[np.ndarray, list[str]]:
     return rows, frames
 
 
+@cache  # evaluator and loader both ask, and a large gallery file takes a minute
 def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
     records, raw_ids = _read_prw(root, "test")
     path = find_root(root, "frame_test.mat", FOLDERS, TREE) / "query_info.txt"
