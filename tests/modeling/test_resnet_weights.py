@@ -12,7 +12,7 @@ from detectron2.modeling.backbone.resnet import BasicStem, ResNet
 from torch import Tensor, nn
 
 from person_search.engine import PersonSearchCheckpointer
-from person_search.modeling.backbone.weights import fit_resnet_weights, stage_name
+from person_search.modeling.backbone.weights import fit_stage_weights, stage_name
 
 FULL_WIDTH = {
     18: ("MODEL.RESNETS.STEM_OUT_CHANNELS", 64, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64),
@@ -197,6 +197,6 @@ def test_the_neck_of_a_checkpoint_is_not_taken_for_the_backbone(prefix):
     entries = [(prefix + name, base), (f"roi_heads.reid.pooler.neck.{name}", neck)]
     wanted = {f"reid.net.{name}": torch.zeros(2), entries[1][0]: torch.zeros(2)}
     for order in (entries, entries[::-1]):
-        fit = fit_resnet_weights(wanted, dict(order))
+        fit = fit_stage_weights(wanted, dict(order))
         assert torch.equal(fit.weights[f"reid.net.{name}"], base)
         assert torch.equal(fit.weights[entries[1][0]], neck)

@@ -142,6 +142,8 @@ def test_the_config_names_the_split_point(tiny_cfg, split_at):
     [
         (("MODEL.BACKBONE.SPLIT_AT", "layer3"), "MODEL.BACKBONE.SPLIT_AT.*layer3.*res2, res3"),
         (("MODEL.BACKBONE.SPLIT_AT", "res2"), "OUT_FEATURES.*res3.*ends at res2"),
+        (("MODEL.RESNETS.OUT_FEATURES", ["res2"]), "OUT_FEATURES.*res2.*ends at res3.*name res3"),
+        (("MODEL.BACKBONE.ARCHITECTURE", "ResNet"), "ARCHITECTURE is 'ResNet'.*SplitConvNeXt, Spl"),
         (("MODEL.RESNETS.DEPTH", 20), "MODEL.RESNETS.DEPTH is 20.*18, 34, 50, 101"),
         (("MODEL.RESNETS.IBN", "b"), 'MODEL.RESNETS.IBN is .b.; legal: "a"'),
     ],

@@ -1,4 +1,4 @@
-from . import resnet  # noqa: F401  (registers the architectures)
+from . import convnext, resnet, shufflenet  # noqa: F401  (registers the architectures)
 from .split import (
     SPLIT_ARCHITECTURE_REGISTRY,
     STAGES,

@@ -32,6 +32,15 @@ class SplitResNet(SplitArchitecture):
             stage to stage. The usual 64 and 64 (depth < 50) or 256.
     """
 
+    public_names = {  # of torchvision and IBN-Net
+        "conv1": "stem.conv1",
+        "bn1": "stem.conv1.norm",
+        "layer1": "res2",
+        "layer2": "res3",
+        "layer3": "res4",
+        "layer4": "res5",
+    }
+
     def __init__(
         self,
         depth: int,
@@ -60,20 +69,13 @@ class SplitResNet(SplitArchitecture):
     def channels(self, stage: str) -> int:
         return self.res2_channels * 2 ** STAGES.index(stage)
 
-    def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> ResNet:
-        stem = BasicStem(out_channels=self.stem_channels, norm=self.norm)
-        stages = [self._make_blocks(s) for s in STAGES[: STAGES.index(last_stage) + 1]]
-        return ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
+    def make_stem(self) -> BasicStem:
+        return BasicStem(out_channels=self.stem_channels, norm=self.norm)
 
-    def make_stage(self, stage: str, stride: int | None = None) -> nn.Sequential:
-        return nn.Sequential(*self._make_blocks(stage, stride))
-
-    def _make_blocks(self, stage: str, stride: int | None = None) -> list[nn.Module]:
+    def make_blocks(self, stage: str, stride: int) -> list[nn.Module]:
         index = STAGES.index(stage)
         num_blocks = BLOCKS_PER_STAGE[self.depth][index]
         out_channels = self.channels(stage)
-        if stride is None:
-            stride = 1 if stage == "res2" else 2
         kwargs = {"block_class": BasicBlock}
         if self.depth >= 50:
             kwargs = {

@@ -3,42 +3,115 @@
 Every model of this project names one split point (``MODEL.BACKBONE.SPLIT_AT``). The base (stem and
 stages up to it) sees whole scenes and is a plain detectron2 backbone; the tail (the stages behind
 it) sees RoI features. Both come from one :class:`SplitArchitecture`.
+
+Shape shorthand in this module:
+    N: number of images; H, W: their size; C: channels of a map
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
-from detectron2.layers import ShapeSpec
+from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.utils.registry import Registry
-from torch import nn
+from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.layers.checkpointed import CheckpointedSequential
 from person_search.registry import look_up
 
 SPLIT_ARCHITECTURE_REGISTRY = Registry("SPLIT_ARCHITECTURE")
 SPLIT_ARCHITECTURE_REGISTRY.__doc__ = """
-Architectures that can be cut at a stage. The registered class has a classmethod
-``from_config(cfg)`` and returns a :class:`SplitArchitecture`.
+Architectures that can be cut at a stage: subclasses of :class:`SplitArchitecture` that have a
+classmethod ``from_config(cfg)``.
 """
 
-STAGES = ("res2", "res3", "res4", "res5")
-"""Stage names of every architecture, by stride 4, 8, 16, 32; detectron2's names."""
+STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+STAGES = tuple(STRIDES)
+"""Stage names of every architecture; detectron2's names."""
+
+
+class SplitBase(Backbone):
+    """Stem and stages up to the split point. Its children carry the stage names.
+
+    Args:
+        stem: (N, 3, H, W) -> (N, C, H/4, W/4).
+        stages: stage name -> module, the first ones of :data:`STAGES`.
+        channels: stage name -> C of its map.
+        out_features: the stages whose maps are put out.
+        freeze_at: how many parts neither learn nor collect statistics: 1: the stem, 2: also res2
+            and so on; 0: none.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Mapping[str, nn.Module],
+        channels: Mapping[str, int],
+        out_features: list[str],
+        freeze_at: int = 0,
+    ):
+        super().__init__()
+        self.stem = stem
+        self.stage_names = tuple(stages)
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        for part in [stem, *stages.values()][:freeze_at]:
+            part.requires_grad_(False)
+            FrozenBatchNorm2d.convert_frozen_batchnorm(part)
+        self._out_features = out_features  # these three are what Backbone.output_shape reads
+        self._out_feature_channels, self._out_feature_strides = channels, STRIDES
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) images to the maps (N, C, H/stride, W/stride) of ``out_features``."""
+        x, maps = self.stem(x), {}
+        for name in self.stage_names:
+            maps[name] = x = getattr(self, name)(x)
+        return {name: maps[name] for name in self._out_features}
 
 
 class SplitArchitecture(ABC):
-    """Makes the parts of a backbone, each call with weights of its own."""
+    """Makes the parts of a backbone, each call with weights of its own.
+
+    Attributes:
+        public_names: where the parts stand in public weights files: their module -> ours, as
+            ``{"layer1": "res2"}`` (see :mod:`.weights`).
+        checkpoint_stages: stages that are made with activation checkpointing.
+    """
+
+    public_names: Mapping[str, str] = {}
+    checkpoint_stages: tuple[str, ...] = ()
 
     @abstractmethod
     def channels(self, stage: str) -> int:
         """Output channels of a stage in :data:`STAGES`."""
 
     @abstractmethod
-    def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> Backbone:
-        """Stem and stages up to and including ``last_stage``."""
+    def make_stem(self) -> nn.Module:
+        """What brings the images to stride 4."""
 
     @abstractmethod
-    def make_stage(self, stage: str, stride: int | None = None) -> nn.Module:
+    def make_blocks(self, stage: str, stride: int) -> list[nn.Module]:
+        """The blocks of a stage, with any stride; their parameters are those of the usual one."""
+
+    def make_stage(self, stage: str, stride: int | None = None) -> nn.Sequential:
         """One stage, with its usual stride (None) or another one."""
+        if stride is None:
+            stride = 1 if stage == "res2" else 2
+        checkpointed = stage in self.checkpoint_stages
+        kind = CheckpointedSequential if checkpointed else nn.Sequential
+        return kind(*self.make_blocks(stage, stride))
+
+    def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> SplitBase:
+        """Stem and stages up to and including ``last_stage``; see :class:`SplitBase`."""
+        names = STAGES[: STAGES.index(last_stage) + 1]
+        return SplitBase(
+            stem=self.make_stem(),
+            stages={name: self.make_stage(name) for name in names},
+            channels={name: self.channels(name) for name in names},
+            out_features=out_features,
+            freeze_at=freeze_at,
+        )
 
     def make_tail(self, split_at: str, last_stride: int) -> nn.Sequential:
         """The stages behind ``split_at``; the last one has stride ``last_stride``.
@@ -53,23 +126,32 @@ class SplitArchitecture(ABC):
 
 def build_split_architecture(cfg) -> SplitArchitecture:
     """The architecture that ``MODEL.BACKBONE.ARCHITECTURE`` names."""
-    key = "MODEL.BACKBONE.ARCHITECTURE"
-    architecture = look_up(SPLIT_ARCHITECTURE_REGISTRY, cfg.MODEL.BACKBONE.ARCHITECTURE, key)
-    return architecture.from_config(cfg)
+    keys = cfg.MODEL.BACKBONE
+    registered = look_up(
+        SPLIT_ARCHITECTURE_REGISTRY, keys.ARCHITECTURE, "MODEL.BACKBONE.ARCHITECTURE"
+    )
+    illegal = [stage for stage in keys.CHECKPOINT_STAGES if stage not in STAGES]
+    if illegal:
+        raise ConfigError(
+            f"MODEL.BACKBONE.CHECKPOINT_STAGES has {illegal}; legal: {', '.join(STAGES)}"
+        )
+    architecture = registered.from_config(cfg)
+    architecture.checkpoint_stages = tuple(keys.CHECKPOINT_STAGES)
+    return architecture
 
 
 @BACKBONE_REGISTRY.register()
-def build_split_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_split_backbone(cfg, input_shape: ShapeSpec) -> SplitBase:
     """The shared base: stem and stages up to ``MODEL.BACKBONE.SPLIT_AT``."""
     split_at = cfg.MODEL.BACKBONE.SPLIT_AT
     if split_at not in STAGES:
         raise ConfigError(f"MODEL.BACKBONE.SPLIT_AT is {split_at!r}; legal: {', '.join(STAGES)}")
     out_features = list(cfg.MODEL.RESNETS.OUT_FEATURES)
-    too_late = [f for f in out_features if f in STAGES and f > split_at]
-    if too_late:
+    legal = STAGES[: STAGES.index(split_at) + 1]
+    if split_at not in out_features or not set(out_features) <= set(legal):
         raise ConfigError(
-            f"MODEL.RESNETS.OUT_FEATURES has {too_late}, but the base ends at {split_at} "
-            "(MODEL.BACKBONE.SPLIT_AT)"
+            f"MODEL.RESNETS.OUT_FEATURES is {out_features}, but the base ends at {split_at} "
+            f"(MODEL.BACKBONE.SPLIT_AT): name {split_at}, and earlier stages where they are read"
         )
     return build_split_architecture(cfg).make_base(
         split_at, out_features, cfg.MODEL.BACKBONE.FREEZE_AT

@@ -1,9 +1,9 @@
-"""Fit the weights of any ResNet file to any model that holds ResNet stages.
+"""Fit the weights of any backbone file to any model that holds stages of that backbone.
 
 A person search model has stages in several places: the shared base, the identification net of the
 re-ID branch, the neck of MRFP (a second copy of res3). A weights file has each stage once, under
-the names of torchvision, IBN-Net, detectron2 or of a model of ours. Both sides are reduced to one
-canonical name, detectron2's (``res4.0.conv1.norm.weight``), and matched by it.
+the names of a public release, of detectron2 or of a model of ours. Both sides are reduced to one
+canonical name, ours and detectron2's (``res4.0.conv1.norm.weight``), and matched by it.
 """
 
 import re
@@ -12,24 +12,26 @@ from dataclasses import dataclass, field
 
 import torch
 
-# "roi_heads.reid.net.res4.0.conv1.weight" -> ("roi_heads.reid.net.", "res4.0.conv1.weight")
-_STAGE_KEY = re.compile(r"^(.*?)((?:stem\.conv1|res[2-5]\.\d+)\..+)$")
-_TORCHVISION_STEM = re.compile(r"^(.*?)(conv1|bn1)\.([^.]+)$")
-_TORCHVISION_BLOCK = re.compile(
-    r"^(.*?)layer([1-4])\.(\d+)\.(conv\d|bn\d|downsample\.0|downsample\.1)\.(.+)$"
-)
+from .split import SPLIT_ARCHITECTURE_REGISTRY, STAGES
+
+# A norm belongs to its conv in detectron2, and stands beside it in public files.
+_PUBLIC_LAYERS = {
+    r"\bbn(\d)\.": r"conv\1.norm.",
+    r"\bdownsample\.0\.": "shortcut.",
+    r"\bdownsample\.1\.": "shortcut.norm.",
+}
 
 
 @dataclass
-class ResNetFit:
-    """What :func:`fit_resnet_weights` found.
+class StageFit:
+    """What :func:`fit_stage_weights` found.
 
     Attributes:
         weights: model key -> tensor of the right shape.
         sources: model key -> key in the file.
-        missing: model keys of ResNet stages that the file does not hold.
+        missing: model keys of stages that the file does not hold.
         misfit: model keys whose tensor in the file has another shape, with both shapes.
-        surplus: file keys of blocks that a stage of the model does not have: a deeper network's.
+        surplus: file keys of layers that a stage of the model does not have: a deeper network's.
         split_norms: how many IBN layers were filled from a plain norm layer.
     """
 
@@ -41,33 +43,45 @@ class ResNetFit:
     split_norms: int = 0
 
 
-def stage_name(key: str) -> str | None:
-    """Canonical name of a model key that belongs to a ResNet stage, None for other keys."""
-    match = _STAGE_KEY.match(key)
-    return match.group(2) if match else None
+def _stage_modules() -> dict[str, str]:
+    """Module in a weights file -> module of ours, for all architectures there are."""
+    modules = {name: name for name in ("stem", *STAGES)}
+    for _, architecture in SPLIT_ARCHITECTURE_REGISTRY:
+        modules |= architecture.public_names
+    return modules
 
 
-def _canonical(key: str) -> tuple[str, str] | None:
-    """(prefix, canonical name) of a key of a weights file; None where it is no ResNet's."""
-    if match := _STAGE_KEY.match(key):
-        return match.group(1), match.group(2)
-    if match := _TORCHVISION_BLOCK.match(key):
-        prefix, stage, block, layer, rest = match.groups()
-        layer = layer.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
-        layer = re.sub(r"^bn(\d)$", r"conv\1.norm", layer)
-        return prefix, f"res{int(stage) + 1}.{block}.{layer}.{rest}"
-    if match := _TORCHVISION_STEM.match(key):
-        prefix, layer, rest = match.groups()
-        return prefix, f"stem.{'conv1' if layer == 'conv1' else 'conv1.norm'}.{rest}"
+def _canonical(key: str, modules: Mapping[str, str]) -> tuple[str, str] | None:
+    """(prefix, canonical name) of a key; None where no part of it is among ``modules``.
+
+    The outermost part decides: in "stage2.0.conv1.weight" it is "stage2", not the "conv1" that is
+    the stem of a ResNet.
+    """
+    parts = key.split(".")
+    for start in range(len(parts) - 1):
+        for end in (start + 2, start + 1):  # "conv1.0" before "conv1"
+            ours = modules.get(".".join(parts[start:end]))
+            if ours and end < len(parts):
+                name = ".".join([ours, *parts[end:]])
+                for public, layer in _PUBLIC_LAYERS.items():
+                    name = re.sub(public, layer, name)
+                return ".".join([*parts[:start], ""]), name
     return None
+
+
+def stage_name(key: str) -> str | None:
+    """Canonical name of a model key that belongs to a stage or the stem, None for other keys."""
+    named = _canonical(key, {name: name for name in ("stem", *STAGES)})
+    return named[1] if named else None
 
 
 def _index_by_name(file_keys: Iterable[str]) -> dict[str, str]:
     """Canonical name -> file key. The backbone wins over copies such as the neck of MRFP."""
+    modules = _stage_modules()
     index: dict[str, str] = {}
     rank: dict[str, int] = {}
     for key in file_keys:
-        named = _canonical(key)
+        named = _canonical(key, modules)
         if named is None:
             continue
         prefix, name = named
@@ -85,10 +99,10 @@ def _half_of_plain_norm(name: str, index: Mapping[str, str]) -> tuple[str, int] 
     return None
 
 
-def fit_resnet_weights(
+def fit_stage_weights(
     model_state: Mapping[str, torch.Tensor], file_state: Mapping[str, torch.Tensor]
-) -> ResNetFit:
-    """Find a tensor for every ResNet key of a model.
+) -> StageFit:
+    """Find a tensor for every key of a model that belongs to a stage.
 
     A key that the file holds under its own name takes that one. Other keys are matched by their
     canonical name. An IBN layer may be filled from a plain norm layer: the instance norm takes the
@@ -98,8 +112,9 @@ def fit_resnet_weights(
         model_state: ``model.state_dict()``.
         file_state: the tensors of a weights file.
     """
-    fit = ResNetFit()
-    index = _index_by_name(file_state)
+    fit = StageFit()
+    # What the model knows by name and holds outside of its stages is no public backbone.
+    index = _index_by_name(k for k in file_state if k not in model_state or stage_name(k))
     for key, wanted in model_state.items():
         name = stage_name(key)
         if name is None or key.endswith("num_batches_tracked"):
@@ -126,17 +141,15 @@ def fit_resnet_weights(
 
 
 def _surplus(model_names: Iterable[str], index: Mapping[str, str]) -> list[str]:
-    """File keys whose stage the model has, but whose block it has not."""
-    blocks = {_block(name) for name in model_names}
-    stages = {stage for stage, _ in blocks}
+    """File keys whose stage the model has, but whose layer it has not."""
+    layers = {
+        ".".join(parts[:end])
+        for parts in (name.split(".") for name in model_names)
+        for end in range(1, len(parts))
+    }
     return [
         key
         for name, key in index.items()
-        if _block(name)[0] in stages and _block(name) not in blocks
+        if name.split(".")[0] in layers.intersection(STAGES)
+        and name.rpartition(".")[0] not in layers
     ]
-
-
-def _block(name: str) -> tuple[str, str]:
-    """"res4.0.conv1.weight" -> ("res4", "0")."""
-    stage, block, *_ = name.split(".")
-    return stage, block
