@@ -56,16 +56,19 @@ def street_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_cfg() -> Callable[..., CfgNode]:
-    """Factory ``tiny_cfg(*opts, mrfp=False, num_ids=5)`` of configs of STL at a quarter's width.
+    """Factory ``tiny_cfg(*opts, mrfp=False, num_ids=5)`` of configs at a quarter's width.
 
-    A ResNet-18-IBN-a of width 16 (res3: 32 channels, embedding: 128), not frozen, no data sets;
-    ``opts`` are keys and values, as on the command line.
+    STL: a ResNet-18-IBN-a of width 16 (res3: 32 channels, embedding: 128), not frozen, no data
+    sets. ``config`` names another one below ``configs/``; ``opts`` are keys and values, as on the
+    command line.
     """
 
-    def make(*opts, mrfp: bool = False, num_ids: int = 5) -> CfgNode:
+    def make(
+        *opts, mrfp: bool = False, num_ids: int = 5, config: str = "Base-RCNN-C3.yaml"
+    ) -> CfgNode:
         cfg = get_cfg()
         add_person_search_config(cfg)
-        cfg.merge_from_file(REPOSITORY / "configs" / "Base-RCNN-C3.yaml")
+        cfg.merge_from_file(REPOSITORY / "configs" / config)
         cfg.merge_from_list([*TINY, *(MRFP if mrfp else ()), "MODEL.REID.NUM_IDS", num_ids, *opts])
         return cfg
 

@@ -1,4 +1,4 @@
-"""A checkpointer that reads any ResNet file and refuses weights that do not fit."""
+"""A checkpointer that reads any backbone file and refuses weights that do not fit."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from person_search.errors import WeightsError
-from person_search.modeling.backbone.weights import ResNetFit, fit_resnet_weights
+from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +21,13 @@ COUNTER = "num_batches_tracked"
 class PersonSearchCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, for weights of other models and with loud failures.
 
-    ``MODEL.WEIGHTS`` may be a checkpoint of ours or a ResNet file with the names of torchvision,
-    IBN-Net or detectron2. Every ResNet stage of the model, wherever it stands, gets its weights;
-    what the file has beyond that and the model knows by name is taken too, and so is the BN neck of
-    a re-ID pre-training. A file that leaves a ResNet stage of the model without weights is refused;
-    other parts may start fresh, and the log lists them.
+    ``MODEL.WEIGHTS`` may be a checkpoint of ours or a public file of the backbone: a ResNet of
+    torchvision, IBN-Net or detectron2, a ShuffleNet or ConvNeXt. Every stage of the model, wherever
+    it stands, gets its weights; what the file has beyond that and the model knows by name is taken
+    too, and so is the BN neck of a re-ID pre-training. A file that leaves a stage of the model
+    without weights is refused; other parts may start fresh, and the log lists them. What a head
+    remembers of the persons of one training run (its ``memory``) comes back when that run is
+    resumed, and only then; a run whose tensors have other shapes is not resumed.
 
     Args:
         complete: for evaluation: also refuse a file that lacks any other part needed at test.
@@ -38,6 +40,15 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
     def __init__(self, model: nn.Module, save_dir: str = "", *, complete: bool = False, **others):
         super().__init__(model, save_dir, **others)
         self.complete = complete
+        self._resuming = False
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
+        """See ``DetectionCheckpointer.resume_or_load``."""
+        self._resuming = resume and self.has_checkpoint()
+        try:
+            return super().resume_or_load(path, resume=resume)
+        finally:
+            self._resuming = False
 
     def load(self, path: str, *args, **kwargs) -> dict:
         """See ``DetectionCheckpointer.load``; "" leaves the random initialisation."""
@@ -86,8 +97,11 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         model = self.model
         model = model.module if isinstance(model, DistributedDataParallel) else model
         model_state = model.state_dict()
+        memory = [] if self._resuming else [k for k in file_state if k.startswith(_memory(model))]
+        for key in memory:
+            del file_state[key]
         file_state |= _reid_head_of_another_model(model, file_state)
-        fit = fit_resnet_weights(model_state, file_state)
+        fit = fit_stage_weights(model_state, file_state)
         _refuse_misfit(fit)
         by_name = {k: v for k, v in file_state.items() if k in model_state and k not in fit.weights}
         dropped = [k for k, v in by_name.items() if v.shape != model_state[k].shape]
@@ -95,7 +109,11 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         fresh = [k for k in model_state if k not in weights and not k.endswith(COUNTER)]
         if self.complete:
             _refuse_incomplete(model, fresh)
+        elif self._resuming and dropped:
+            _refuse_another_run(dropped[0], by_name, model_state)
         _report(fit, [k for k in by_name if not k.endswith(COUNTER)], fresh, dropped)
+        if memory and not self.complete:
+            logger.info("weights: start anew, since they are of one run: %s", _names(memory))
         model.load_state_dict(weights, strict=False)
 
     @staticmethod
@@ -105,35 +123,47 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
                 state[key[len("module.") :]] = state.pop(key)
 
 
-def _refuse_misfit(fit: ResNetFit) -> None:
+def _refuse_misfit(fit: StageFit) -> None:
     if fit.misfit:
         key, shapes = next(iter(fit.misfit.items()))
         raise WeightsError(
             f"the weights file is of another backbone: {key} is {shapes} ({len(fit.misfit)} such "
-            "keys). Set MODEL.RESNETS.DEPTH, RES2_OUT_CHANNELS and STEM_OUT_CHANNELS to what the "
-            "file was made with, or choose another MODEL.WEIGHTS"
+            "keys). Set MODEL.BACKBONE.ARCHITECTURE and its size (MODEL.RESNETS.DEPTH, "
+            "RES2_OUT_CHANNELS and STEM_OUT_CHANNELS, MODEL.SHUFFLENET, MODEL.CONVNEXT) to what "
+            "the file was made with, or choose another MODEL.WEIGHTS"
         )
     if fit.missing:
         raise WeightsError(
             f"the weights file lacks {len(fit.missing)} keys of the backbone, such as "
-            f"{', '.join(fit.missing[:3])}. Choose a file of the same MODEL.RESNETS.DEPTH and IBN "
-            "(an IBN file does not fit a plain ResNet), or MODEL.WEIGHTS '' for random weights"
+            f"{', '.join(fit.missing[:3])}. Choose a file of the same MODEL.BACKBONE.ARCHITECTURE, "
+            "MODEL.RESNETS.DEPTH and IBN (an IBN file does not fit a plain ResNet), or "
+            "MODEL.WEIGHTS '' for random weights"
         )
     if fit.surplus:
         raise WeightsError(
             f"the weights file is of a deeper backbone: {len(fit.surplus)} of its keys have no "
-            f"place here, such as {', '.join(fit.surplus[:3])}. Set MODEL.RESNETS.DEPTH to what "
-            "the file was made with, or choose another MODEL.WEIGHTS"
+            f"place here, such as {', '.join(fit.surplus[:3])}. Set MODEL.RESNETS.DEPTH or "
+            "MODEL.CONVNEXT.DEPTHS to what the file was made with, or choose another MODEL.WEIGHTS"
         )
+
+
+def _prefixes(model: nn.Module, attribute: str) -> tuple[str, ...]:
+    """Prefixes of state keys of the model, from those that its modules list as ``attribute``."""
+    return tuple(
+        f"{name}.{prefix}".lstrip(".")  # the model itself has no name
+        for name, module in model.named_modules()
+        for prefix in getattr(module, attribute, ())
+    )
 
 
 def _training_only(model: nn.Module) -> tuple[str, ...]:
     """Prefixes of the state keys that a model at test can do without."""
-    return tuple(
-        f"{name}.{prefix}"
-        for name, module in model.named_modules()
-        for prefix in getattr(module, "training_only", ())
-    )
+    return _prefixes(model, "training_only")
+
+
+def _memory(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the state keys that are of one training run and of no use to another."""
+    return _prefixes(model, "memory")
 
 
 def _reid_head_of_another_model(model: nn.Module, file_state: dict) -> dict:
@@ -143,10 +173,11 @@ def _reid_head_of_another_model(model: nn.Module, file_state: dict) -> dict:
     step 2, starts a new one).
     """
     branch = {k[k.index("reid.head.") :]: k for k in file_state if "reid.head." in k}
+    new = tuple(prefix for prefix in _training_only(model) if "reid.head." in prefix)
     heads = [
         k
         for k in model.state_dict()
-        if "reid.head." in k and k not in file_state and not k.startswith(_training_only(model))
+        if "reid.head." in k and k not in file_state and not k.startswith(new)
     ]
     sources = {k: branch.get(k[k.index("reid.head.") :]) for k in heads}
     return {k: file_state[source] for k, source in sources.items() if source}
@@ -162,6 +193,14 @@ def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:
         )
 
 
+def _refuse_another_run(key: str, file_state: dict, model_state: dict) -> None:
+    raise WeightsError(
+        f"the run cannot be resumed: {key} is {tuple(file_state[key].shape)} in its checkpoint, "
+        f"{tuple(model_state[key].shape)} here. Resume with the config, and so the DATASETS.TRAIN, "
+        "that it was started with; or start a new run: another OUTPUT_DIR, without --resume"
+    )
+
+
 def _names(keys: Iterable[str]) -> str:
     """The modules of state keys, each once, with the number of its tensors."""
     modules = Counter(".".join(key.split(".")[:3]) for key in keys)
@@ -169,12 +208,12 @@ def _names(keys: Iterable[str]) -> str:
 
 
 def _upto_stage(key: str) -> str:
-    """"backbone.layer3.0.bn1.bias" -> "backbone.layer3": the stage a tensor belongs to."""
-    match = re.match(r"^.*?(?:layer\d|res\d|stem|conv1|bn1)", key)
+    """ "backbone.layer3.0.bn1.bias" -> "backbone.layer3": the stage a tensor belongs to."""
+    match = re.match(r"^.*?(?:layer\d|stage\d|features\.\d|res\d|stem|conv[15]|bn1)", key)
     return match.group() if match else key
 
 
-def _report(fit: ResNetFit, others: Iterable[str], fresh: Iterable[str], dropped: Iterable[str]):
+def _report(fit: StageFit, others: Iterable[str], fresh: Iterable[str], dropped: Iterable[str]):
     """Say what came from where, one line per stage of the model."""
     origins = Counter((_upto_stage(key), _upto_stage(src)) for key, src in fit.sources.items())
     for (stage, source), number in origins.items():

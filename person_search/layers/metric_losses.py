@@ -5,8 +5,9 @@ Shape shorthand in this module:
 """
 
 import torch
-from detectron2.utils import comm
 from torch import Tensor, nn
+
+from .gather import gather_rows
 
 
 def batch_hard_triplet(features: Tensor, ids: Tensor, margin: float = 0.3) -> Tensor:
@@ -61,9 +62,6 @@ class CenterLoss(nn.Module):
 
     @torch.no_grad()
     def _move(self, features: Tensor, ids: Tensor) -> None:
-        if comm.get_world_size() > 1:
-            gathered = comm.all_gather((features.cpu(), ids.cpu()))
-            features = torch.cat([f for f, _ in gathered]).to(self.centers.device)
-            ids = torch.cat([i for _, i in gathered]).to(self.centers.device)
+        features, ids = gather_rows(features, ids)
         step = (self.centers[ids] - features) * (2 * self.lr / max(len(ids), 1))
         self.centers.index_add_(0, ids, -step)

@@ -297,6 +297,47 @@ def test_resuming_from_a_checkpoint_that_was_deleted(model, tmp_path):
         PersonSearchCheckpointer(model, str(tmp_path)).resume_or_load("", resume=True)
 
 
+# What a run remembers of its persons -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("same_data", [True, False])
+def test_table_and_queue_start_anew_from_the_weights_of_another_run(
+    tiny_cfg, tmp_path, caplog, same_data
+):
+    def heads(num_ids: int) -> nn.Module:
+        return built(tiny_cfg(num_ids=num_ids, config="Street/oim.yaml"))
+
+    model, other = heads(5), heads(5 if same_data else 9)
+    path = saved({"model": model.state_dict()}, tmp_path / "w.pth")
+    before = {k: v.clone() for k, v in other.state_dict().items() if ".oim." in k}
+    with caplog.at_level(logging.INFO):
+        PersonSearchCheckpointer(other).resume_or_load(path, resume=False)
+    assert {k: torch.equal(v, other.state_dict()[k]) for k, v in before.items()} == dict.fromkeys(
+        before, True
+    )
+    assert "start anew, since they are of one run: roi_heads.reid.head (3)" in caplog.text
+    if same_data:
+        assert differing(other, model) <= set(before)
+    PersonSearchCheckpointer(other, complete=True).resume_or_load(path, resume=False)
+
+
+def test_a_run_is_resumed_with_table_and_queue(tiny_cfg, tmp_path):
+    model, other = (built(tiny_cfg(config="Street/seqnet.yaml")) for _ in range(2))
+    PersonSearchCheckpointer(model, str(tmp_path)).save("model_0000004", iteration=4)
+    PersonSearchCheckpointer(other, str(tmp_path)).resume_or_load("", resume=True)
+    assert differing(other, model) == set()
+
+
+@pytest.mark.parametrize("config", ["Base-RCNN-C3.yaml", "Street/oim.yaml"])
+def test_a_run_of_other_data_is_not_resumed_but_can_be_evaluated(tiny_cfg, tmp_path, config):
+    writer = PersonSearchCheckpointer(built(tiny_cfg(config=config)), str(tmp_path))
+    writer.save("model_0000004", iteration=4)
+    other = built(tiny_cfg(num_ids=9, config=config))
+    with pytest.raises(WeightsError, match=r"cannot be resumed: .* is \(5, .*, \(9, .*DATASETS.TR"):
+        PersonSearchCheckpointer(other, str(tmp_path)).resume_or_load("", resume=True)
+    PersonSearchCheckpointer(other, str(tmp_path), complete=True).resume_or_load("", resume=True)
+
+
 # From re-ID pre-training to person search ------------------------------------------------------
 
 PRE_TRAINING = (

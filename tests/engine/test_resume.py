@@ -19,7 +19,14 @@ def street(street_root):
 def train(tiny_cfg):
     """``train(folder)`` trains 4 iterations, with a checkpoint and an evaluation after 2."""
 
-    def run(folder: Path, *, seed: int = 1, workers: int = 0, resume: bool = False) -> dict:
+    def run(
+        folder: Path,
+        *,
+        seed: int = 1,
+        workers: int = 0,
+        resume: bool = False,
+        config: str = "Street/stl_mrfp.yaml",
+    ) -> dict:
         cfg = tiny_cfg(
             *("DATASETS.TRAIN", ("street_tiny_train",), "DATASETS.TEST", ("street_tiny_test",)),
             *("INPUT.MIN_SIZE_TRAIN", (96, 120), "INPUT.MAX_SIZE_TRAIN", 160),
@@ -28,8 +35,8 @@ def train(tiny_cfg):
             *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,), "SOLVER.WARMUP_ITERS", 2),
             *("SOLVER.CHECKPOINT_PERIOD", 2, "TEST.EVAL_PERIOD", 2),
             *("DATALOADER.NUM_WORKERS", workers, "SEED", seed, "OUTPUT_DIR", str(folder)),
-            mrfp=True,
             num_ids=-1,
+            config=config,
         )
         seed_all_rng(100 if resume else seed)  # a resumed process starts with other numbers
         folder.mkdir(exist_ok=True)
@@ -56,13 +63,18 @@ def differences(a, b, path: str = "") -> list[str]:
     return [] if a == b else [path]
 
 
+def stop_after_two(whole: Path, stopped: Path) -> Path:
+    """A folder as if its run had ended when ``whole`` had made its first checkpoint."""
+    stopped.mkdir()
+    shutil.copy(whole / "model_0000001.pth", stopped)
+    (stopped / "last_checkpoint").write_text("model_0000001.pth")
+    return stopped
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_two_iterations_and_two_more_equal_four(train, tmp_path, workers):
     whole = train(tmp_path / "whole", workers=workers)
-    stopped = tmp_path / "stopped"
-    stopped.mkdir()
-    shutil.copy(tmp_path / "whole" / "model_0000001.pth", stopped)
-    (stopped / "last_checkpoint").write_text("model_0000001.pth")
+    stopped = stop_after_two(tmp_path / "whole", tmp_path / "stopped")
     resumed = train(stopped, workers=workers, resume=True)
     assert differences(whole, resumed) == []
     # Weights, running statistics, momentum and the schedule are in what was compared.
@@ -75,3 +87,15 @@ def test_a_seed_names_a_run(train, tmp_path):
     first = train(tmp_path / "first")
     assert differences(first, train(tmp_path / "again", workers=1)) == []
     assert len(differences(first["model"], train(tmp_path / "other", seed=2)["model"])) > 50
+
+
+def test_table_queue_and_position_are_resumed(train, tmp_path):
+    config = "Street/oim.yaml"
+    whole = train(tmp_path / "whole", config=config)
+    stopped = stop_after_two(tmp_path / "whole", tmp_path / "stopped")
+    memory = {k: v for k, v in whole["model"].items() if ".oim." in k}
+    assert [k.split(".")[-1] for k in memory] == ["table", "queue", "position"]
+    assert all(v.any() for v in memory.values())
+    early = torch.load(stopped / "model_0000001.pth")["model"]
+    assert len(differences(early, whole["model"])) > 50
+    assert differences(whole, train(stopped, resume=True, config=config)) == []

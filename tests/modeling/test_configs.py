@@ -10,7 +10,6 @@ from torch import nn
 
 from person_search import add_person_search_config
 from person_search.modeling.meta_arch import ReIDBaseline
-from person_search.modeling.roi_heads import SearchROIHeads
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -38,12 +37,9 @@ def millions(module: nn.Module) -> float:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_every_config_builds(path):
     model = built(path, num_ids=7)
-    if isinstance(model, ReIDBaseline):
-        reid = model.reid
-    else:
-        assert isinstance(model.roi_heads, SearchROIHeads)
-        reid = model.roi_heads.reid
-    assert reid.head.classifier.weight.shape[0] == 7
+    reid = model.reid if isinstance(model, ReIDBaseline) else model.roi_heads.reid
+    state = reid.head.state_dict()
+    assert all(len(state[key]) == 7 for key in ("classifier.weight", "oim.table") if key in state)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
@@ -58,10 +54,11 @@ def test_every_config_survives_being_written_and_read(path, tmp_path):
         assert again.MODEL[section] == cfg.MODEL[section]
 
 
-def test_there_are_configs_of_every_variant_for_both_data_sets():
-    variants = {"baseline.yaml", "baseline_mrfp.yaml", "stl.yaml", "stl_mrfp.yaml"}
-    for folder in ("PRW", "CUHK-SYSU"):
-        assert {p.name for p in (CONFIGS / folder).iterdir()} >= variants
+def test_there_are_configs_of_every_variant_for_all_data_sets():
+    variants = ("baseline", "baseline_mrfp", "stl", "stl_mrfp", "oim", "nae", "seqnet")
+    variants += ("binet_style", "dkd_style")
+    for folder in ("PRW", "CUHK-SYSU", "Street"):
+        assert {p.stem for p in (CONFIGS / folder).iterdir()} >= {*variants}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +98,49 @@ def test_what_the_paper_fixes():
     assert cfg.TEST.SEARCH.SCORE_THRESH == 0.5 and cfg.MODEL.REID.LOSS_WEIGHT == 1.0
 
 
+@pytest.mark.parametrize("data, queue", [("PRW", 500), ("CUHK-SYSU", 5000)])
+@pytest.mark.parametrize("name", ["oim", "nae", "seqnet"])
+def test_what_the_authors_of_nae_and_seqnet_fix(data, queue, name):
+    cfg = load(CONFIGS / data / f"{name}.yaml")
+    model = cfg.MODEL
+    assert model.RESNETS.DEPTH == 50 and model.BACKBONE.SPLIT_AT == "res4"
+    assert tuple(model.REID.POOLER_RESOLUTION) == (14, 14) and model.REID.LAST_STRIDE == 2
+    assert model.REID.EMBEDDING_DIM == 256
+    assert model.REID.GLOBAL_POOLING == ("avg" if name == "oim" else "max")
+    oim = model.REID.OIM
+    assert (oim.QUEUE_SIZE, oim.MOMENTUM, oim.SCALE) == (queue, 0.5, 30.0)
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (900, 1500)
+    assert model.ROI_HEADS.BATCH_SIZE_PER_IMAGE == 128
+    assert model.ROI_BOX_HEAD.SMOOTH_L1_BETA == 1.0
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, tuple(solver.STEP_EPOCHS)) == (5, 0.003, (16,))
+    assert (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_BIAS) == (5e-4, 0.0)
+    seqnet_epochs = 18 if data == "PRW" else 20
+    assert solver.EPOCHS == (seqnet_epochs if name == "seqnet" else 22)
+    # Background: IoU below .1 in NAE, where the rest is left out; below .5 in the others.
+    bounds, labels = ([0.1, 0.5], [0, -1, 1]) if name == "nae" else ([0.5], [0, 1])
+    assert (model.ROI_HEADS.IOU_THRESHOLDS, model.ROI_HEADS.IOU_LABELS) == (bounds, labels)
+    assert model.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT == (1.0 if name == "oim" else 10.0)
+    assert model.SECOND_STAGE.BBOX_REG_LOSS_WEIGHT == 1.0
+    assert cfg.TEST.SEARCH.SCORE_WEIGHTING == (name != "oim")
+
+
+def test_the_parts_of_the_c4_models_have_the_size_of_the_papers():
+    """ResNet-50: 1.22 + 7.10 million of res3 and res4 in the base, 14.96 of every res5."""
+    for name, stages in {"oim": 1, "nae": 1, "seqnet": 2}.items():
+        model = built(CONFIGS / "PRW" / f"{name}.yaml")
+        heads = model.roi_heads
+        copies = [heads.reid.net] + ([heads.first.box_head.net] if stages == 2 else [])
+        assert [millions(net) for net in copies] == [pytest.approx(14.96, abs=0.005)] * stages
+        assert millions(model.backbone) == pytest.approx(8.54, abs=0.01)
+        assert heads.reid.head.embedding_dim == 256
+        with torch.device("meta"):
+            maps = heads.reid.net(torch.zeros(3, 1024, 14, 14))
+            assert maps.shape == (3, 2048, 7, 7)
+    parts = [tuple(part[0].weight.shape) for part in heads.reid.head.projectors]
+    assert parts == [(128, 1024), (128, 2048)]
+
+
 @pytest.mark.parametrize("data, batch", [("PRW", 64), ("CUHK-SYSU", 256)])
 def test_what_the_paper_fixes_of_the_pre_training(data, batch):
     """STL, sections 3.1 and 4.3; what it does not say is that of "Bag of Tricks"."""
@@ -128,7 +168,7 @@ def test_a_crop_has_the_resolution_of_the_rois():
     with torch.device("meta"):
         features = model.backbone(torch.zeros(2, 3, 256, 128))
         assert model.reid.pooler(features, []).shape == (2, 512, 32, 16)
-        assert model.reid.maps(features, []).shape == (2, 2048, 16, 8)
+        assert model.reid.maps(features, [])["res5"].shape == (2, 2048, 16, 8)
         assert model.eval().reid.embed(features, []).shape == (2, 2048)
 
 
@@ -141,7 +181,7 @@ def test_mrfp_rois_have_the_shapes_of_the_paper():
         assert fused.shape == (3, 512, 32, 16)
         maps = reid.net(fused)
         assert maps.shape == (3, 2048, 16, 8)
-        assert reid.head.eval()(maps).shape == (3, 2048)
+        assert reid.head.eval()({"res5": maps}).shape == (3, 2048)
 
 
 @pytest.mark.parametrize("key", ["MODEL.REID.POOLR", "TEST.SEARCH.THRESH", "SOLVER.EPOCH"])

@@ -265,13 +265,14 @@ def model_of_explicit_numbers() -> PersonSearchRCNN:
                 head.output_shape, box2box_transform=deltas, num_classes=1
             ),
             reid=ReIDBranch(
+                split_at="res3",
                 pooler=SingleLevelPooler(
                     in_feature="res3",
                     pooler=ROIPooler((16, 8), (1 / 8,), 2, "ROIAlignV2"),
                     channels=shape.channels,
                 ),
                 net=architecture.make_tail("res3", last_stride=1),
-                head=SoftmaxHead(in_channels=architecture.channels("res5"), num_ids=3),
+                head=SoftmaxHead(in_channels={"res5": architecture.channels("res5")}, num_ids=3),
             ),
             reid_sampler=ReIDSampler("gt"),
         ),

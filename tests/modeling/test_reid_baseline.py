@@ -61,7 +61,7 @@ def test_a_crop_goes_through_the_whole_backbone(model):
     (x,) = crops([0])
     images = (x["image"][None] - model.pixel_mean) / model.pixel_std
     features = model.backbone(images)
-    maps = model.reid.maps(features, [])
+    maps = model.reid.maps(features, [])["res5"]
     assert features["res3"].shape == (1, 32, 8, 4) and maps.shape == (1, 128, 4, 2)
     expected = F.normalize(model.reid.head.bn(maps.mean(dim=(2, 3))))
     torch.testing.assert_close(model([x])[0]["embeds"], expected[0])
@@ -97,7 +97,7 @@ def test_a_few_steps_tell_six_crops_apart(model):
 def head() -> BagOfTricksHead:
     torch.manual_seed(0)
     return BagOfTricksHead(
-        in_channels=6,
+        in_channels={"res5": 6},
         num_ids=4,
         triplet_margin=0.5,
         triplet_weight=2.0,
@@ -107,16 +107,16 @@ def head() -> BagOfTricksHead:
     ).train()
 
 
-MAPS = torch.randn(5, 6, 2, 3, generator=torch.Generator().manual_seed(1))
+MAPS = {"res5": torch.randn(5, 6, 2, 3, generator=torch.Generator().manual_seed(1))}
 IDS = torch.tensor([0, 2, -1, 2, 0])
 
 
 def test_triplet_and_center_see_the_feature_before_the_neck(head):
     head.bn.weight.data.uniform_(2, 3)
-    pooled = MAPS.mean(dim=(2, 3))
+    pooled = MAPS["res5"].mean(dim=(2, 3))
     labeled = IDS >= 0
     centers = head.center_loss.centers.clone()
-    losses = head.losses(MAPS, IDS)
+    losses = head.losses(MAPS, head(MAPS), IDS)
     triplet = batch_hard_triplet(pooled[labeled], IDS[labeled], 0.5)
     center = (pooled[labeled] - centers[IDS[labeled]]).square().sum(dim=1).mean()
     assert losses["loss_triplet"].item() == pytest.approx(2 * triplet.item(), rel=1e-5)
@@ -127,11 +127,11 @@ def test_triplet_and_center_see_the_feature_before_the_neck(head):
 
 
 def test_the_weight_of_the_center_loss_is_not_that_of_the_centers(head):
-    other = BagOfTricksHead(in_channels=6, num_ids=4, center_weight=1e-6).train()
+    other = BagOfTricksHead(in_channels={"res5": 6}, num_ids=4, center_weight=1e-6).train()
     other.center_loss.centers.copy_(head.center_loss.centers)
     before = head.center_loss.centers.clone()
     for each in (head, other):
-        each.losses(MAPS, IDS)
+        each.losses(MAPS, each(MAPS), IDS)
     assert torch.equal(head.center_loss.centers, other.center_loss.centers)
     moved = (head.center_loss.centers != before).any(dim=1)
     assert moved.tolist() == [True, False, True, False]
@@ -141,7 +141,8 @@ def test_the_weight_of_the_center_loss_is_not_that_of_the_centers(head):
 def test_nobody_labelled_gives_the_same_losses_as_zeros(head, ids):
     maps = torch.randn(len(ids), 6, 1, 1, requires_grad=True)
     centers = head.center_loss.centers.clone()
-    losses = head.losses(maps, torch.tensor(ids, dtype=torch.int64))
+    seen = {"res5": maps}
+    losses = head.losses(seen, head(seen), torch.tensor(ids, dtype=torch.int64))
     assert losses.keys() == LOSSES and not any(loss.item() for loss in losses.values())
     sum(losses.values()).backward()
     assert torch.equal(maps.grad, torch.zeros_like(maps))
@@ -156,7 +157,7 @@ def test_what_a_model_at_test_can_do_without(head):
 def test_every_key_of_the_config_arrives(tiny_cfg):
     keys = {"TRIPLET_MARGIN": 0.1, "TRIPLET_WEIGHT": 0.2, "CENTER_WEIGHT": 0.3, "CENTER_LR": 0.4}
     opts = [x for key, value in keys.items() for x in (f"MODEL.REID.{key}", value)]
-    head = build_reid_head(tiny_cfg(*BASELINE, *opts, "MODEL.REID.LOSS_WEIGHT", 0.5), 6)
+    head = build_reid_head(tiny_cfg(*BASELINE, *opts, "MODEL.REID.LOSS_WEIGHT", 0.5), {"res5": 6})
     found = head.triplet_margin, head.triplet_weight, head.center_weight, head.center_loss.lr
     assert found == tuple(keys.values())
     assert head.loss_weight == 0.5 and head.id_loss.label_smoothing == 0.1
@@ -187,7 +188,7 @@ def test_class_balanced_counts_labelled_boxes_of_all_sets(tiny_cfg, counted, hea
         *("MODEL.REID.ID_LOSS.NORMALIZE", "weights"),
         num_ids=-1,
     )
-    loss = build_reid_head(cfg, 6).id_loss
+    loss = build_reid_head(cfg, {"res5": 6}).id_loss
     assert isinstance(loss, ClassBalancedCrossEntropy) and loss.normalize == "weights"
     expected = class_balanced_weights(torch.tensor([3, 0, 1, 0, 2]), 0.9)
     assert torch.equal(loss.weights, expected)
@@ -197,14 +198,33 @@ def test_focal_and_plain_by_name(tiny_cfg):
     names = {"cross_entropy": CrossEntropy, "focal": FocalCrossEntropy}
     for name, kind in names.items():
         opts = "MODEL.REID.ID_LOSS.NAME", name, "MODEL.REID.ID_LOSS.GAMMA", 3.0
-        loss = build_reid_head(tiny_cfg(*opts), 6).id_loss
+        loss = build_reid_head(tiny_cfg(*opts), {"res5": 6}).id_loss
         assert type(loss) is kind
     assert loss.gamma == 3.0
 
 
 def test_an_unknown_loss_is_an_error(tiny_cfg):
     with pytest.raises(ConfigError, match="ID_LOSS.NAME is 'ce'; legal: cross_entropy, class_bal"):
-        build_reid_head(tiny_cfg("MODEL.REID.ID_LOSS.NAME", "ce"), 6)
+        build_reid_head(tiny_cfg("MODEL.REID.ID_LOSS.NAME", "ce"), {"res5": 6})
+
+
+def test_class_balanced_refuses_another_number_of_identities(tiny_cfg, counted):
+    opts = ("MODEL.REID.ID_LOSS.NAME", "class_balanced", "DATASETS.TRAIN", counted)
+    with pytest.raises(ConfigError, match="weighs the 5 identities.*NUM_IDS is 7: set it to -1"):
+        build_reid_head(tiny_cfg(*opts, num_ids=7), {"res5": 6})
+
+
+def test_class_balanced_counts_crops(tiny_cfg):
+    name = "counted_crops"
+    DatasetCatalog.register(name, lambda: [{"person_id": i} for i in (1, 0, 1)])
+    MetadataCatalog.get(name).num_person_ids = 2
+    opts = ("MODEL.REID.ID_LOSS.NAME", "class_balanced", "DATASETS.TRAIN", (name,))
+    try:
+        loss = build_reid_head(tiny_cfg(*opts, num_ids=-1), {"res5": 6}).id_loss
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert torch.equal(loss.weights, class_balanced_weights(torch.tensor([1, 2]), 0.9999))
 
 
 @pytest.mark.parametrize("key, value", [("NORMALIZE", "mean"), ("BETA", 1.0), ("BETA", -0.1)])
@@ -214,4 +234,4 @@ def test_illegal_values_of_class_balanced_are_errors(tiny_cfg, counted, key, val
         *(f"MODEL.REID.ID_LOSS.{key}", value),
     )
     with pytest.raises(ConfigError, match=f"{key} is .*legal: 0 <= BETA < 1, and samples or"):
-        build_reid_head(cfg, 6)
+        build_reid_head(cfg, {"res5": 6})

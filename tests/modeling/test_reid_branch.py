@@ -64,8 +64,14 @@ def test_embeddings_are_float32_under_autocast(model):
 def test_embed_is_the_normalised_head_of_net_of_pooler(model):
     features, boxes = model.base(torch.stack(pictures(128))), [Boxes(torch.tensor(BOXES))]
     branch = model.branch
-    maps = branch.net(branch.pooler(features, boxes))
-    assert maps.shape == (2, 128, 8, 4)  # res4 halves 16x8, res5 keeps it: last stride 1
+    maps = {"res3": branch.pooler(features, boxes)}
+    maps["res4"] = branch.net.res4(maps["res3"])
+    maps["res5"] = branch.net.res5(maps["res4"])
+    # res4 halves 16x8, res5 keeps it: last stride 1
+    shapes = {name: tuple(x.shape[1:]) for name, x in maps.items()}
+    assert shapes == {"res3": (32, 16, 8), "res4": (64, 8, 4), "res5": (128, 8, 4)}
+    for name, found in branch.maps(features, boxes).items():
+        torch.testing.assert_close(found, maps[name])
     expected = F.normalize(branch.head(maps))
     torch.testing.assert_close(branch.embed(features, boxes), expected)
 
@@ -104,7 +110,7 @@ def test_padding_reaches_a_far_box_through_instance_norm_alone(tiny_cfg, ibn, ch
 def test_a_loss_trains_every_part(model):
     model.train()
     features = model.base(torch.stack(pictures(128, 128)))
-    losses = model.branch.losses(
+    _, losses = model.branch.learn(
         features, [Boxes(torch.tensor(BOXES))] * 2, [torch.tensor([0, 1]), torch.tensor([2, 1])]
     )
     losses["loss_id"].backward()
@@ -120,7 +126,7 @@ def test_losses_of_nobody_touch_every_parameter_and_no_statistics(model):
     features = model.base(torch.stack(pictures(128, 128)))
     before = {k: v.clone() for k, v in model.branch.state_dict().items()}
     nobody, nothing = Boxes(torch.zeros(0, 4)), torch.zeros(0, dtype=torch.int64)
-    losses = model.branch.losses(features, [nobody] * 2, [nothing] * 2)
+    _, losses = model.branch.learn(features, [nobody] * 2, [nothing] * 2)
     assert {k: v.item() for k, v in losses.items()} == {"loss_id": 0.0}
     losses["loss_id"].backward()
     for name, parameter in model.branch.named_parameters():
@@ -134,7 +140,7 @@ def test_one_roi_in_the_whole_batch_trains(model):
     features = model.base(torch.stack(pictures(128, 128)))
     boxes = [Boxes(torch.tensor(BOXES[:1])), Boxes(torch.zeros(0, 4))]
     ids = [torch.tensor([3]), torch.zeros(0, dtype=torch.int64)]
-    loss = model.branch.losses(features, boxes, ids)["loss_id"]
+    loss = model.branch.learn(features, boxes, ids)[1]["loss_id"]
     loss.backward()
     assert torch.isfinite(loss) and loss > 0
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
@@ -151,11 +157,12 @@ def test_last_stride(tiny_cfg, last_stride, size):
 def test_a_branch_needs_no_config(tiny_cfg):
     tail = build_split_architecture(tiny_cfg()).make_tail("res3", last_stride=1)
     branch = ReIDBranch(
+        split_at="res3",
         pooler=SingleLevelPooler(
             in_feature="res3", pooler=ROIPooler((16, 8), (1 / 8,), 2, "ROIAlignV2"), channels=32
         ),
         net=tail,
-        head=SoftmaxHead(in_channels=128, num_ids=5),
+        head=SoftmaxHead(in_channels={"res5": 128}, num_ids=5),
     ).eval()
     boxes = [Boxes(torch.tensor([[8.0, 8.0, 40.0, 72.0]]))]
     assert branch.embed({"res3": torch.randn(1, 32, 12, 16)}, boxes).shape == (1, 128)

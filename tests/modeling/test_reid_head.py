@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from person_search.modeling.reid import SoftmaxHead, build_reid_head, count_train_ids
 
 
+def losses(head: nn.Module, maps: Tensor, ids: Tensor | list[int]) -> dict[str, Tensor]:
+    """Of the maps of the last stage, the only ones that this head reads."""
+    maps, ids = {"res5": maps}, torch.as_tensor(ids, dtype=torch.int64)
+    return head.losses(maps, head(maps), ids)
+
+
 def without_statistics(head: SoftmaxHead) -> SoftmaxHead:
     """The head with running statistics that make the neck the identity."""
     head.bn.eps = 0.0
@@ -17,39 +23,39 @@ def without_statistics(head: SoftmaxHead) -> SoftmaxHead:
 
 
 def test_loss_by_hand():
-    head = without_statistics(SoftmaxHead(in_channels=2, num_ids=3, loss_weight=0.5))
+    head = without_statistics(SoftmaxHead(in_channels={"res5": 2}, num_ids=3, loss_weight=0.5))
     head.classifier.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     averages = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, -9.0], [-7.0, 7.0]])
     maps = averages[:, :, None, None] + torch.tensor([-3.0, 3.0])  # (4, 2, 1, 2)
-    loss = head.losses(maps, torch.tensor([0, 1, -1, -2]))
+    found = losses(head, maps, [0, 1, -1, -2])
     # Logits 1, 0, 1 with id 0 and 0, 2, 2 with id 1; the unlabelled and the background are out.
     first = math.log(2 * math.e + 1) - 1
     second = math.log(1 + 2 * math.e**2) - 2
-    assert loss.keys() == {"loss_id"}
-    assert loss["loss_id"].item() == pytest.approx(0.5 * (first + second) / 2)
+    assert found.keys() == {"loss_id"}
+    assert found["loss_id"].item() == pytest.approx(0.5 * (first + second) / 2)
 
 
 def test_unlabelled_and_background_get_no_gradient():
     torch.manual_seed(0)
-    head = without_statistics(SoftmaxHead(in_channels=4, num_ids=3))
+    head = without_statistics(SoftmaxHead(in_channels={"res5": 4}, num_ids=3))
     maps = torch.randn(4, 4, 1, 1, requires_grad=True)
-    head.losses(maps, torch.tensor([-1, 2, -2, 0]))["loss_id"].backward()
+    losses(head, maps, [-1, 2, -2, 0])["loss_id"].backward()
     assert (maps.grad.abs().sum(dim=(1, 2, 3)) > 0).tolist() == [False, True, False, True]
 
 
 def test_unlabelled_are_in_the_statistics_of_the_neck():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=4, num_ids=3).train()
+    head = SoftmaxHead(in_channels={"res5": 4}, num_ids=3).train()
     maps = torch.randn(5, 4, 2, 1)
-    head.losses(maps, torch.tensor([-1, 2, -2, 0, -1]))
+    losses(head, maps, [-1, 2, -2, 0, -1])
     torch.testing.assert_close(head.bn.running_mean, 0.1 * maps.mean(dim=(0, 2, 3)))
 
 
 @pytest.mark.parametrize("ids", [[], [-1], [-1, -2, -1]])
 def test_nobody_labelled_gives_zero_with_gradients(ids, event_storage):
-    head = SoftmaxHead(in_channels=4, num_ids=3)
+    head = SoftmaxHead(in_channels={"res5": 4}, num_ids=3)
     maps = torch.randn(len(ids), 4, 1, 1, requires_grad=True)
-    loss = head.losses(maps, torch.tensor(ids, dtype=torch.int64))["loss_id"]
+    loss = losses(head, maps, ids)["loss_id"]
     assert loss.item() == 0.0
     loss.backward()
     assert torch.equal(maps.grad, torch.zeros_like(maps))
@@ -65,12 +71,12 @@ class LossOfMaps(nn.Module):
         self.head, self.ids = head, ids
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.head.losses(maps, self.ids)["loss_id"]
+        return losses(self.head, maps, self.ids)["loss_id"]
 
 
 def test_gradients_by_finite_differences():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=3, num_ids=4).double().train()
+    head = SoftmaxHead(in_channels={"res5": 3}, num_ids=4).double().train()
     function = LossOfMaps(head, torch.tensor([2, -1, 0, 3, 2]))
     maps = torch.randn(5, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     gamma = torch.rand(3, dtype=torch.float64, requires_grad=True)
@@ -85,7 +91,7 @@ def test_gradients_by_finite_differences():
 
 def test_the_embedding_is_the_batch_normed_average():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=6, num_ids=3)
+    head = SoftmaxHead(in_channels={"res5": 6}, num_ids=3)
     head.bn.running_mean.normal_()
     head.bn.running_var.uniform_(0.5, 2)
     head.bn.weight.data.uniform_(0.5, 2)
@@ -93,29 +99,30 @@ def test_the_embedding_is_the_batch_normed_average():
     average = maps.flatten(2).mean(dim=2)
     with torch.no_grad():
         scale = head.bn.weight / (head.bn.running_var + 1e-5).sqrt()
-        torch.testing.assert_close(head.eval()(maps), (average - head.bn.running_mean) * scale)
+        expected = (average - head.bn.running_mean) * scale
+        torch.testing.assert_close(head.eval()({"res5": maps}), expected)
         own = (average - average.mean(0)) / (average.var(0, unbiased=False) + 1e-5).sqrt()
-        torch.testing.assert_close(head.train()(maps), own * head.bn.weight)
+        torch.testing.assert_close(head.train()({"res5": maps}), own * head.bn.weight)
 
 
 def test_a_single_roi_trains_with_the_running_statistics():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=6, num_ids=3)
+    head = SoftmaxHead(in_channels={"res5": 6}, num_ids=3)
     head.bn.running_mean.normal_()
     maps = torch.randn(1, 6, 4, 2)
     before = {k: v.clone() for k, v in head.state_dict().items()}
-    alone = head.train()(maps)
-    head.losses(maps, torch.tensor([1]))["loss_id"].backward()
+    alone = head.train()({"res5": maps})
+    losses(head, maps, [1])["loss_id"].backward()
     assert head.bn.weight.grad.abs().sum() > 0
     assert all(torch.equal(v, before[k]) for k, v in head.state_dict().items())
-    torch.testing.assert_close(alone, head.eval()(maps))
+    torch.testing.assert_close(alone, head.eval()({"res5": maps}))
 
 
 def test_the_shift_of_the_neck_stays_zero():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=6, num_ids=3).train()
+    head = SoftmaxHead(in_channels={"res5": 6}, num_ids=3).train()
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
-    head.losses(torch.randn(4, 6, 2, 2), torch.tensor([0, 1, 2, 0]))["loss_id"].backward()
+    losses(head, torch.randn(4, 6, 2, 2), [0, 1, 2, 0])["loss_id"].backward()
     optimizer.step()
     assert not head.bn.bias.requires_grad
     assert torch.equal(head.bn.bias, torch.zeros(6))
@@ -123,14 +130,14 @@ def test_the_shift_of_the_neck_stays_zero():
 
 def test_the_classifier_starts_small_and_has_no_bias():
     torch.manual_seed(0)
-    head = SoftmaxHead(in_channels=2048, num_ids=50)
+    head = SoftmaxHead(in_channels={"res5": 2048}, num_ids=50)
     assert head.classifier.bias is None
     assert head.classifier.weight.std().item() == pytest.approx(1e-3, rel=0.02)
 
 
 def test_a_model_that_is_never_trained_needs_no_identities(tiny_cfg):
-    head = build_reid_head(tiny_cfg(num_ids=0), in_channels=8).eval()
-    assert head(torch.randn(3, 8, 2, 1)).shape == (3, 8)
+    head = build_reid_head(tiny_cfg(num_ids=0), in_channels={"res5": 8}).eval()
+    assert head({"res5": torch.randn(3, 8, 2, 1)}).shape == (3, 8)
 
 
 def test_identities_are_counted_over_all_training_sets(tiny_cfg):

@@ -41,9 +41,9 @@ def image(
 
 def chosen(sampler: ReIDSampler, proposals, targets) -> list[tuple[int, list[float]]]:
     """Sorted (person id, box) of one image."""
-    (boxes,), (ids,) = sampler([proposals], [targets])
-    assert len(boxes) == len(ids)
-    return sorted(zip(ids.tolist(), boxes.tensor.tolist(), strict=True))
+    (rois,) = sampler([proposals], [targets])
+    boxes = rois.proposal_boxes.tensor.tolist()
+    return sorted(zip(rois.gt_person_ids.tolist(), boxes, strict=True))
 
 
 @pytest.mark.parametrize("uses_unlabeled", [False, True])
@@ -100,14 +100,14 @@ def test_images_without_persons_or_proposals(mode):
     nobody = image([], persons=[], owners=[None] * len(SAMPLED))
     no_proposals = image([7], persons=PERSONS[:1], sampled=[], owners=[])
     proposals, targets = zip(nobody, no_proposals, strict=True)
-    boxes, ids = ReIDSampler(mode)(list(proposals), list(targets))
-    assert ids[0].tolist() == [] and boxes[0].tensor.shape == (0, 4)
-    assert ids[1].tolist() == ([] if mode == "fg" else [7])
-    assert ids[0].dtype == ids[1].dtype == torch.int64
+    first, second = ReIDSampler(mode)(list(proposals), list(targets))
+    assert len(first) == 0 and first.proposal_boxes.tensor.shape == (0, 4)
+    assert second.gt_person_ids.tolist() == ([] if mode == "fg" else [7])
+    assert first.gt_person_ids.dtype == second.gt_person_ids.dtype == torch.int64
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ConfigError, match="MODEL.REID.ROIS is 'all'; legal: gt, gt_jitter, fg"):
+    with pytest.raises(ConfigError, match="MODEL.REID.ROIS is 'all'; legal: gt, gt_jitter, gt_mov"):
         ReIDSampler("all")
 
 
@@ -115,8 +115,27 @@ def test_boxes_carry_no_gradient():
     proposals, targets = image([7, 4])
     proposals.proposal_boxes.tensor.requires_grad_()
     for mode in ReIDSampler.MODES:
-        (boxes,), _ = ReIDSampler(mode)([proposals], [targets])
-        assert not boxes.tensor.requires_grad
+        (rois,) = ReIDSampler(mode)([proposals], [targets])
+        assert not rois.proposal_boxes.tensor.requires_grad
+
+
+def test_gt_moved_moves_the_corners_of_the_annotations():
+    sampler = ReIDSampler("gt_moved", move_corners=0.25)
+    torch.manual_seed(0)
+    drawn = torch.tensor([[box for _, box in chosen(sampler, *image([4, 7]))] for _ in range(200)])
+    offsets = drawn - torch.tensor(PERSONS)
+    assert offsets.abs().max() <= 25 and offsets.std(dim=0).min() > 12  # uniform: 14.4
+    assert [person for person, _ in chosen(sampler, *image([7, UNLABELED]))] == [7]
+
+
+@pytest.mark.parametrize("mode", ReIDSampler.MODES)
+def test_rois_carry_what_is_known_of_their_person(mode):
+    """Any further field of the targets, as detectron2 hands it to the sampled proposals."""
+    proposals, targets = image([4, 7])
+    targets.gt_number = torch.tensor([40, 70])
+    proposals.gt_number = proposals.gt_person_ids * 10
+    (rois,) = ReIDSampler(mode)([proposals], [targets])
+    assert len(rois) > 1 and rois.gt_number.tolist() == (rois.gt_person_ids * 10).tolist()
 
 
 @st.composite
@@ -145,7 +164,8 @@ def test_invariants_of_gt_jitter(
     proposals, targets = image(labels, persons, others + persons, [None] * len(others + persons))
     torch.manual_seed(seed)
     sampler = ReIDSampler("gt_jitter", num_jitter, jitter_iou, uses_unlabeled)
-    (boxes,), (ids,) = sampler([proposals], [targets])
+    (rois,) = sampler([proposals], [targets])
+    boxes, ids = rois.proposal_boxes, rois.gt_person_ids
 
     wanted = [k for k, label in enumerate(labels) if label >= 0 or uses_unlabeled]
     assert boxes.tensor[: len(wanted)].tolist() == [persons[k] for k in wanted]

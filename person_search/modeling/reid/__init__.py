@@ -2,6 +2,9 @@ from .branch import ReIDBranch
 from .heads import (
     REID_HEAD_REGISTRY,
     BagOfTricksHead,
+    NormAwareHead,
+    OIMHead,
+    SimSiamHead,
     SoftmaxHead,
     build_reid_head,
     count_train_ids,
@@ -18,10 +21,13 @@ from .rois import ReIDSampler
 __all__ = [
     "BagOfTricksHead",
     "MRFP",
+    "NormAwareHead",
+    "OIMHead",
     "REID_HEAD_REGISTRY",
     "REID_POOLER_REGISTRY",
     "ReIDBranch",
     "ReIDSampler",
+    "SimSiamHead",
     "SingleLevelPooler",
     "SoftmaxHead",
     "WholeImage",

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
+from person_search.layers.crops import moved_corners
 
 
 class ReIDSampler:
@@ -14,12 +15,14 @@ class ReIDSampler:
     Args:
         rois: "gt": ground-truth boxes. "gt_jitter": those, and up to ``num_jitter`` sampled
             proposals of each with IoU >= ``jitter_iou``, because the test meets detections.
-            "fg": every sampled foreground proposal.
+            "gt_moved": ground-truth boxes whose corners are moved at random, by up to
+            ``move_corners`` of width and height. "fg": every sampled foreground proposal.
         num_jitter, jitter_iou: see "gt_jitter".
+        move_corners: see "gt_moved".
         uses_unlabeled: whether persons without identity are chosen too.
     """
 
-    MODES = ("gt", "gt_jitter", "fg")
+    MODES = ("gt", "gt_jitter", "gt_moved", "fg")
 
     def __init__(
         self,
@@ -27,41 +30,46 @@ class ReIDSampler:
         num_jitter: int = 2,
         jitter_iou: float = 0.7,
         uses_unlabeled: bool = False,
+        move_corners: float = 0.1,
     ):
         if rois not in self.MODES:
             raise ConfigError(f"MODEL.REID.ROIS is {rois!r}; legal: {', '.join(self.MODES)}")
         self.rois, self.num_jitter, self.jitter_iou = rois, num_jitter, jitter_iou
-        self.uses_unlabeled = uses_unlabeled
+        self.uses_unlabeled, self.move_corners = uses_unlabeled, move_corners
 
     @torch.no_grad()
     def __call__(
         self, proposals: list[Instances], targets: list[Instances]
-    ) -> tuple[list[Boxes], list[Tensor]]:
-        """Boxes and person ids per image.
+    ) -> list[Instances]:
+        """RoIs per image: ``proposal_boxes``, and of the person that each shows all ``gt_`` fields.
 
         Args:
             proposals: sampled, with ``proposal_boxes`` and ``gt_person_ids``.
             targets: with ``gt_boxes`` and ``gt_person_ids``.
         """
-        boxes, ids = [], []
+        rois = []
         for sampled, target in zip(proposals, targets, strict=True):
-            if self.rois == "fg":
-                b, i = sampled.proposal_boxes.tensor, sampled.gt_person_ids
-            else:
-                b, i = target.gt_boxes.tensor, target.gt_person_ids
-            if self.rois == "gt_jitter" and len(b):
-                extra, owner = self._jittered(sampled.proposal_boxes, target.gt_boxes)
-                b, i = torch.cat([b, extra]), torch.cat([i, i[owner]])
-            keep = i >= (UNLABELED if self.uses_unlabeled else 0)
-            b, i = b[keep], i[keep]
-            boxes.append(Boxes(b))
-            ids.append(i)
-        return boxes, ids
+            chosen = sampled if self.rois == "fg" else self._of_targets(sampled, target)
+            lowest = UNLABELED if self.uses_unlabeled else 0
+            rois.append(chosen[chosen.gt_person_ids >= lowest])
+        return rois
+
+    def _of_targets(self, sampled: Instances, target: Instances) -> Instances:
+        boxes = target.gt_boxes.tensor
+        owner = torch.arange(len(target), device=boxes.device)
+        if self.rois == "gt_jitter" and len(target):
+            extra, its_owner = self._jittered(sampled.proposal_boxes, target.gt_boxes)
+            boxes, owner = torch.cat([boxes, extra]), torch.cat([owner, its_owner])
+        elif self.rois == "gt_moved":
+            boxes = moved_corners(boxes, self.move_corners)
+        rois = target[owner]
+        rois.proposal_boxes = Boxes(boxes)
+        return rois
 
     def _jittered(self, proposals: Boxes, gt: Boxes) -> tuple[Tensor, Tensor]:
         """Up to ``num_jitter`` random proposals per ground-truth box, and the index of that box."""
         if len(proposals) == 0:
-            return gt.tensor.new_zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+            return gt.tensor[:0], torch.zeros(0, dtype=torch.int64, device=gt.device)
         iou, owner = pairwise_iou(gt, proposals).max(dim=0)
         # IoU 1 is the ground-truth box itself, which the detector's sampler appended.
         order = torch.randperm(len(proposals), device=iou.device)

@@ -1,57 +1,33 @@
-"""Heads of the re-ID branch: from the map of the identification net to an embedding and a loss.
+"""Heads that learn identities as classes.
 
 Shape shorthand in this module:
     R: number of RoIs; C, h, w: map of the identification net; D: embedding size; L: identities
 """
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.events import get_event_storage
-from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.layers.batch_norm import RowBatchNorm
 from person_search.layers.id_losses import (
     ClassBalancedCrossEntropy,
     CrossEntropy,
     FocalCrossEntropy,
 )
 from person_search.layers.metric_losses import CenterLoss, batch_hard_triplet
-from person_search.registry import look_up
 
-REID_HEAD_REGISTRY = Registry("REID_HEAD")
-REID_HEAD_REGISTRY.__doc__ = """
-Heads of the re-ID branch. The registered class is called with ``(cfg, in_channels)``. It has
-
-* ``forward(maps (R, C, h, w)) -> embeddings (R, D)``, not yet of unit length,
-* ``losses(maps (R, C, h, w), person_ids (R,)) -> dict`` with the same keys at every call,
-* ``in_channels``, ``embedding_dim``: C and D,
-* ``uses_unlabeled``: whether persons without identity take part in its losses,
-* ``training_only``: prefixes of its parameters that a model at test can do without.
-"""
+from .base import REID_HEAD_REGISTRY, count_train_ids
 
 
-def count_train_ids(cfg) -> int:
-    """Number of identities that a classifier has to tell apart.
-
-    ``MODEL.REID.NUM_IDS`` if it is not -1, else the sum of the metadata's ``num_person_ids`` over
-    ``DATASETS.TRAIN``, whose data sets are read for it if they have not been yet.
-    """
-    if cfg.MODEL.REID.NUM_IDS >= 0:
-        return cfg.MODEL.REID.NUM_IDS
-    for name in cfg.DATASETS.TRAIN:
-        DatasetCatalog.get(name)
-    return sum(MetadataCatalog.get(name).num_person_ids for name in cfg.DATASETS.TRAIN)
-
-
-def train_id_counts(cfg) -> torch.Tensor:
-    """(L,) number of labelled boxes of each identity of ``DATASETS.TRAIN``."""
+def train_id_counts(cfg) -> Tensor:
+    """(L,) number of labelled boxes or crops of each identity of ``DATASETS.TRAIN``."""
     counts = []
     for name in cfg.DATASETS.TRAIN:
-        frames = DatasetCatalog.get(name)
-        ids = [a["person_id"] for f in frames for a in f["annotations"] if a["person_id"] >= 0]
+        persons = (p for r in DatasetCatalog.get(name) for p in r.get("annotations", [r]))
+        ids = [p["person_id"] for p in persons if p["person_id"] >= 0]
         length = MetadataCatalog.get(name).num_person_ids
         counts.append(torch.bincount(torch.tensor(ids, dtype=torch.int64), minlength=length))
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
@@ -68,7 +44,13 @@ def build_id_loss(cfg) -> nn.Module:
                 f"MODEL.REID.ID_LOSS.BETA is {keys.BETA}, NORMALIZE is {keys.NORMALIZE!r}; legal: "
                 "0 <= BETA < 1, and samples or weights"
             )
-        return ClassBalancedCrossEntropy(train_id_counts(cfg), keys.BETA, keys.NORMALIZE)
+        counts = train_id_counts(cfg)
+        if len(counts) != count_train_ids(cfg):
+            raise ConfigError(
+                f"MODEL.REID.ID_LOSS.NAME class_balanced weighs the {len(counts)} identities of "
+                f"DATASETS.TRAIN, but MODEL.REID.NUM_IDS is {cfg.MODEL.REID.NUM_IDS}: set it to -1"
+            )
+        return ClassBalancedCrossEntropy(counts, keys.BETA, keys.NORMALIZE)
     if keys.NAME == "focal":
         return FocalCrossEntropy(keys.GAMMA)
     raise ConfigError(
@@ -84,7 +66,7 @@ class SoftmaxHead(nn.Module):
     the cosine of the test agree (Luo et al., "Bag of Tricks", 2019).
 
     Args:
-        in_channels: C = D.
+        in_channels: of each stage; C = D is that of "res5".
         num_ids: L; 0 for a model that is never trained.
         id_loss: ``(logits (R, L), targets (R,)) -> scalar``; None: cross entropy.
         loss_weight: factor of ``loss_id``.
@@ -97,23 +79,23 @@ class SoftmaxHead(nn.Module):
     def __init__(
         self,
         *,
-        in_channels: int,
+        in_channels: dict[str, int],
         num_ids: int,
         id_loss: nn.Module | None = None,
         loss_weight: float = 1.0,
     ):
         super().__init__()
-        self.in_channels = self.embedding_dim = in_channels
-        self.bn = nn.BatchNorm1d(in_channels)
+        self.in_channels, self.embedding_dim = in_channels, in_channels["res5"]
+        self.bn = RowBatchNorm(self.embedding_dim)
         self.bn.bias.requires_grad_(False)
-        self.classifier = nn.Linear(in_channels, num_ids, bias=False)
+        self.classifier = nn.Linear(self.embedding_dim, num_ids, bias=False)
         if num_ids:
             nn.init.normal_(self.classifier.weight, std=0.001)
         self.id_loss = id_loss or CrossEntropy()
         self.loss_weight = loss_weight
 
     @classmethod
-    def from_config(cls, cfg, in_channels: int) -> dict:
+    def from_config(cls, cfg, in_channels: dict[str, int]) -> dict:
         num_ids = count_train_ids(cfg)
         return {
             "in_channels": in_channels,
@@ -122,38 +104,23 @@ class SoftmaxHead(nn.Module):
             "loss_weight": cfg.MODEL.REID.LOSS_WEIGHT,
         }
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(R, C, h, w) maps to (R, C) embeddings."""
-        return self._neck(maps.mean(dim=(2, 3)))
+    def forward(self, maps: dict[str, Tensor]) -> Tensor:
+        """Maps, of which "res5" (R, C, h, w) is read, to (R, C) embeddings."""
+        return self.bn(maps["res5"].mean(dim=(2, 3)))
 
-    def _neck(self, pooled: Tensor) -> Tensor:
-        """The BN; in training one RoI has no batch statistics and gets the running ones."""
-        if self.training and len(pooled) < 2:
-            return F.batch_norm(
-                pooled,
-                self.bn.running_mean,
-                self.bn.running_var,
-                self.bn.weight,
-                self.bn.bias,
-                eps=self.bn.eps,
-            )
-        return self.bn(pooled)
-
-    def losses(self, maps: Tensor, person_ids: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+    ) -> dict[str, Tensor]:
         """Identification loss of the labelled RoIs (STL, Eq. 3); 0 where there is none.
 
         Args:
-            maps: (R, C, h, w); R may be 0.
+            maps: see :meth:`forward`; R may be 0.
+            embeddings: (R, D), what :meth:`forward` made of them.
             person_ids: (R,) int64; only ids >= 0 take part.
         """
-        pooled = maps.mean(dim=(2, 3))
-        embeddings = self._neck(pooled)
         labeled = person_ids >= 0
         get_event_storage().put_scalar("reid/num_labeled", int(labeled.sum()))
-        return self._labeled_losses(pooled[labeled], embeddings[labeled], person_ids[labeled])
-
-    def _labeled_losses(self, pooled: Tensor, embeddings: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        logits = self.classifier(embeddings)
+        logits, ids = self.classifier(embeddings[labeled]), person_ids[labeled]
         if len(ids) == 0:
             return {"loss_id": logits.sum() * 0.0}
         with torch.no_grad():
@@ -190,10 +157,10 @@ class BagOfTricksHead(SoftmaxHead):
         super().__init__(**kwargs)
         self.triplet_margin, self.triplet_weight = triplet_margin, triplet_weight
         self.center_weight = center_weight
-        self.center_loss = CenterLoss(kwargs["num_ids"], kwargs["in_channels"], center_lr)
+        self.center_loss = CenterLoss(kwargs["num_ids"], self.embedding_dim, center_lr)
 
     @classmethod
-    def from_config(cls, cfg, in_channels: int) -> dict:
+    def from_config(cls, cfg, in_channels: dict[str, int]) -> dict:
         keys = cfg.MODEL.REID
         return {
             **super().from_config(cfg, in_channels),
@@ -203,8 +170,13 @@ class BagOfTricksHead(SoftmaxHead):
             "center_lr": keys.CENTER_LR,
         }
 
-    def _labeled_losses(self, pooled: Tensor, embeddings: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        losses = super()._labeled_losses(pooled, embeddings, ids)
+    def losses(
+        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+    ) -> dict[str, Tensor]:
+        """See :meth:`SoftmaxHead.losses`."""
+        losses = super().losses(maps, embeddings, person_ids)
+        labeled = person_ids >= 0
+        pooled, ids = maps["res5"].mean(dim=(2, 3))[labeled], person_ids[labeled]
         triplet = pooled.sum() * 0.0
         if len(ids) > 0:
             triplet = batch_hard_triplet(pooled.float(), ids, self.triplet_margin)
@@ -214,8 +186,3 @@ class BagOfTricksHead(SoftmaxHead):
             # Also without anybody: other ranks may have somebody, and the centers are of all.
             "loss_center": self.center_weight * self.center_loss(pooled, ids),
         }
-
-
-def build_reid_head(cfg, in_channels: int) -> nn.Module:
-    """The head that ``MODEL.REID.HEAD`` names."""
-    return look_up(REID_HEAD_REGISTRY, cfg.MODEL.REID.HEAD, "MODEL.REID.HEAD")(cfg, in_channels)

@@ -1,0 +1,100 @@
+"""Online instance matching (Xiao et al., CVPR 2017): a softmax over remembered persons.
+
+Shape shorthand in this module:
+    R: number of persons; D: embedding size; L: number of identities; Q: length of the queue
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from person_search.errors import ConfigError
+from person_search.labels import UNLABELED
+
+from .gather import gather_rows
+
+
+class OIMLoss(nn.Module):
+    """Matches embeddings with a table of the identities and a queue of persons without one.
+
+    With table V (L, D), queue U (Q, D) and a unit embedding x of identity t, the loss is the mean
+    over the labelled persons of ``-log softmax(scale * [V; U] x)[t]``. Then, in training, the rows
+    learn from the batch, without gradients: ``V_t <- normalise(momentum * V_t + (1 - momentum) x)``
+    for one labelled person after the other, in the order of the batch; and the unlabelled ones
+    replace the oldest rows of the queue. A row that nobody has filled yet is 0 and takes part with
+    similarity 0, as published.
+
+    Table and queue learn from the persons of all ranks, in rank order, and so are the same on all
+    of them: broadcasting the buffers of rank 0 (``broadcast_buffers`` of distributed training) is
+    not needed, and does no harm. They and the position in the queue are in the state dict.
+
+    Args:
+        num_ids: L; 0 for a model that is never trained.
+        queue_size: Q; 0: unlabelled persons play no part.
+        dim: D.
+        momentum: share of the old row, in [0, 1].
+        scale: inverse temperature of the softmax.
+    """
+
+    def __init__(
+        self, num_ids: int, queue_size: int, dim: int, momentum: float = 0.5, scale: float = 30.0
+    ):
+        super().__init__()
+        self.momentum, self.scale = momentum, scale
+        self.register_buffer("table", torch.zeros(num_ids, dim))
+        self.register_buffer("queue", torch.zeros(queue_size, dim))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embeddings: Tensor, ids: Tensor) -> Tensor:
+        """Unit embeddings (R, D) and person ids (R,) to a scalar; learns them in training.
+
+        Ids are in [0, L), UNLABELED or BACKGROUND, which is left out. R may be 0. Computed in
+        float32, also under autocast. In training it is collective: every rank has to call it.
+        """
+        if len(ids) > 0 and ids.max() >= len(self.table):
+            raise ConfigError(
+                f"person id {ids.max()} is outside of the OIM table of {len(self.table)} "
+                "identities: set MODEL.REID.NUM_IDS to -1, which counts those of DATASETS.TRAIN, "
+                "or to more than the largest id"
+            )
+        labeled = ids >= 0
+        embeddings = embeddings.float()
+        logits = self.logits(embeddings[labeled])
+        # The mean over nothing is not a number.
+        loss = F.cross_entropy(logits, ids[labeled]) if labeled.any() else logits.sum() * 0.0
+        if self.training:
+            self._learn(*gather_rows(embeddings.detach(), ids))
+        return loss
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Unit embeddings (R, D) to (R, L + Q) float32 logits of the identities and the queue."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            # A copy: the gradient belongs to the rows as they were before they learn.
+            rows = torch.cat([self.table, self.queue])
+            return self.scale * embeddings.float() @ rows.T
+
+    @torch.no_grad()
+    def _learn(self, embeddings: Tensor, ids: Tensor) -> None:
+        labeled = ids >= 0
+        self._update_table(embeddings[labeled], ids[labeled])
+        self._enqueue(embeddings[ids == UNLABELED])
+
+    def _update_table(self, embeddings: Tensor, ids: Tensor) -> None:
+        # Normalising after each person makes their order matter: round k has the k-th embedding of
+        # every identity, so that no identity is twice in a round.
+        rounds = (ids[:, None] == ids).tril(diagonal=-1).sum(dim=1)
+        for k in range(int(rounds.max()) + 1 if len(ids) else 0):
+            now = rounds == k
+            rows = ids[now]
+            mixed = self.momentum * self.table[rows] + (1 - self.momentum) * embeddings[now]
+            self.table[rows] = F.normalize(mixed)
+
+    def _enqueue(self, embeddings: Tensor) -> None:
+        length = len(self.queue)
+        if length == 0:
+            return
+        steps = torch.arange(len(embeddings), device=embeddings.device)
+        slots = (self.position + steps) % length
+        # Of more persons than the queue is long, the last ones stay.
+        self.queue[slots[-length:]] = embeddings[-length:]
+        self.position.copy_((self.position + len(embeddings)) % length)
