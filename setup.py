@@ -24,7 +24,13 @@ setup(
         "torchvision",
         "tqdm",
     ],
-    extras_require={"dev": ["hypothesis", "pytest", "ruff"]},
+    extras_require={
+        "datasets": ["h5py", "lmdb"],  # CUHK03; LUPerson's LMDB
+        "dev": ["hypothesis", "pytest", "ruff"],
+        "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
+    },
+    entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
+    package_data={"person_search.gallery": ["*.html"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

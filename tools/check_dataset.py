@@ -2,6 +2,7 @@
 
     python tools/check_dataset.py prw
     python tools/check_dataset.py cuhk_sysu --root /data/CUHK-SYSU --images
+    python tools/check_dataset.py market1501
     python tools/check_dataset.py street_small
 
 A subset is a warning (exit status 0); something missing or damaged is an error that names the
@@ -11,14 +12,16 @@ files (exit status 1).
 import argparse
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from person_search.data.build import OUR_KINDS
+from person_search.data.containers import is_member
 from person_search.data.datasets import register_all
-from person_search.data.datasets.common import SPLITS
+from person_search.data.images import read_image
 from person_search.data.protocols import GalleryLists
 from person_search.errors import DatasetError
 
@@ -26,6 +29,10 @@ from person_search.errors import DatasetError
 def _per_sequence(text: str) -> dict[str, int]:
     fields = text.split()
     return {f"frames {name}": int(n) for name, n in zip(fields[::2], fields[1::2], strict=True)}
+
+
+def _per_camera(text: str) -> dict[str, int]:
+    return {f"camera {camera}": int(n) for camera, n in enumerate(text.split(), start=1)}
 
 
 EXPECTED = {
@@ -40,19 +47,64 @@ EXPECTED = {
     "cuhk_sysu_train": {"frames": 11206, "boxes": 55272, "persons": 5532},
     "cuhk_sysu_test": {"frames": 6978, "boxes": 40871, "labelled boxes": 8345, "persons": 2900}
     | {"queries": 2900, "queried persons": 2900, "gallery rows": 290000, "gallery targets": 5447},
+    "posetrack21_train": {"frames": 42861},
+    "posetrack21_test": {"persons": 1656, "queried persons": 1313},
+    "crowdhuman_train": {"frames": 15000, "boxes": 339565, "ignore regions": 99227},
+    "crowdhuman_val": {"frames": 4370, "boxes": 99481},
+    "crowdhuman_visible_train": {"frames": 15000},
+    "crowdhuman_visible_val": {"frames": 4370},
+    "eurocity_train": {"frames": 23892},
+    "eurocity_val": {"frames": 4266},
+    "eurocity_night_train": {"frames": 4222},
+    "eurocity_night_val": {"frames": 770},
+    "market1501_train": {"pictures": 12936, "persons": 751, "cameras": 6},
+    # Distractors count as one person.
+    "market1501_test": {"queries": 3368, "queried persons": 750, "gallery": 15913, "persons": 751}
+    | {"cameras": 6},
+    "msmt17_train": {"pictures": 32621, "persons": 1041, "cameras": 15}
+    | _per_camera("4910 203 454 1614 4296 1678 3453 795 1396 655 3154 1364 3635 3876 1138"),
+    "msmt17_test": {"queries": 11659, "queried persons": 3060, "gallery": 82161, "persons": 3060},
+    "cuhk03_labeled_train": {"pictures": 7368, "persons": 767, "cameras": 2},
+    "cuhk03_labeled_test": {"queries": 1400, "queried persons": 700, "gallery": 5328}
+    | {"persons": 700, "cameras": 2},
+    "cuhk03_detected_train": {"pictures": 7365, "persons": 767, "cameras": 2},
+    "cuhk03_detected_test": {"queries": 1400, "queried persons": 700, "gallery": 5332}
+    | {"persons": 700, "cameras": 2},
+    "luperson_train": {"pictures": 4180243},
+    "luperson30k_train": {"pictures": 30000},
 }
 
 
 def count(name: str, records: list[dict]) -> dict[str, int]:
-    """Quantities of a loaded data set; a test set's gallery is that of its default protocol."""
+    """Quantities of a loaded data set."""
+    if MetadataCatalog.get(name).evaluator_type == "reid":
+        return count_pictures(name, records)
+    return count_frames(name, records)
+
+
+def count_pictures(name: str, records: list[dict]) -> dict[str, int]:
+    """Quantities of a re-identification set."""
+    found = {"pictures": len(records), "persons": MetadataCatalog.get(name).num_person_ids}
+    if queries := [record for record in records if record["role"] == "query"]:
+        found["queries"] = len(queries)
+        found["queried persons"] = len({record["person_id"] for record in queries})
+        found["gallery"] = sum(record["role"] == "gallery" for record in records)
+    cameras = Counter(record["camera_id"] for record in records if record["camera_id"] >= 0)
+    if cameras:
+        found["cameras"] = len(cameras)
+    return found | {f"camera {camera}": cameras[camera] for camera in sorted(cameras)}
+
+
+def count_frames(name: str, records: list[dict]) -> dict[str, int]:
+    """Quantities of a set of frames; a test set's gallery is that of its default protocol."""
     metadata = MetadataCatalog.get(name)
     persons = [person for record in records for person in record["annotations"]]
-    found = {
-        "frames": len(records),
-        "boxes": len(persons),
-        "labelled boxes": sum(person["person_id"] >= 0 for person in persons),
-        "persons": metadata.num_person_ids,
-    }
+    found = {"frames": len(records), "boxes": len(persons)}
+    if metadata.num_person_ids:
+        found["labelled boxes"] = sum(person["person_id"] >= 0 for person in persons)
+        found["persons"] = metadata.num_person_ids
+    if "ignore_regions" in records[0]:
+        found["ignore regions"] = sum(len(record["ignore_regions"]) for record in records)
     if protocols := metadata.get("protocols"):
         protocol = next(iter(protocols.values()))()
         found["queries"] = len(protocol.query_ids)
@@ -71,8 +123,10 @@ def report(name: str, found: dict[str, int]) -> bool:
     complete = True
     for quantity in sorted(found.keys() | expected, key=[*expected, *found].index):
         number, target = found.get(quantity, 0), expected.get(quantity)
-        differs = "fewer" if target is not None and number < target else "more"
-        status = "-" if not expected else "ok" if number == target else differs
+        if target is None:
+            status = "-"
+        else:
+            status = "ok" if number == target else "fewer" if number < target else "more"
         complete &= status in ("ok", "-")
         print(f"{quantity:<18}{number:>9}{'-' if target is None else target:>10}  {status}")
     return complete
@@ -81,28 +135,40 @@ def report(name: str, found: dict[str, int]) -> bool:
 def damage(path: str) -> str | None:
     """What is wrong with an image when all of it is decoded, or None."""
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError) as error:
+        if is_member(path):
+            read_image(path)
+        else:
+            with Image.open(path) as image:
+                image.load()
+    except (OSError, ValueError, SyntaxError, DatasetError) as error:
         return f"{path}: {error}"
     return None
 
 
+def splits_of_ours() -> dict[str, list[str]]:
+    """Data set -> the registered names of its splits, of all that this project registers."""
+    splits = defaultdict(list)
+    for name in DatasetCatalog:
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("evaluator_type", None) in OUR_KINDS:
+            splits[name.removesuffix(f"_{metadata.split}")].append(name)
+    return dict(splits)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 1 if something is missing or damaged."""
-    known = [name for name in DatasetCatalog if "protocols" in MetadataCatalog.get(name).as_dict()]
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("dataset", help="prw, cuhk_sysu, or any registered name")
+    parser.add_argument("dataset", help="prw, cuhk_sysu, market1501, ..., or a registered name")
     parser.add_argument("--root", help="folder of the data set, or the one of all data sets")
     parser.add_argument("--images", action="store_true", help="also decode every image fully")
     args = parser.parse_args(argv)
     if args.root:
         register_all(args.root)
-    single = args.dataset in DatasetCatalog
-    names = [args.dataset] if single else [f"{args.dataset}_{split}" for split in SPLITS]
-    if names[0] not in DatasetCatalog:
-        parser.error(f"no data set {args.dataset}; test sets are {', '.join(known)}")
+    splits = splits_of_ours()
+    names = [args.dataset] if args.dataset in DatasetCatalog else splits.get(args.dataset, [])
+    if not names:
+        parser.error(f"no data set {args.dataset}; there are {', '.join(splits)}")
 
     complete, faults = True, []
     for name in names:

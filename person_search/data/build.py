@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -19,6 +19,9 @@ from .protocols import SearchProtocol
 from .samplers import InferenceBatches, TrainingBatches, size_groups
 
 logger = logging.getLogger(__name__)
+
+OUR_KINDS = ("person_search", "detection", "reid")
+"""``evaluator_type`` of the data sets that this project registers."""
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def check_dataset_names(cfg) -> None:
             ours = [
                 name
                 for name in DatasetCatalog.list()
-                if MetadataCatalog.get(name).get("evaluator_type", None) == "person_search"
+                if MetadataCatalog.get(name).get("evaluator_type", None) in OUR_KINDS
             ]
             raise ConfigError(
                 f"DATASETS.{key}: no data set is called {', '.join(unknown)}; "
@@ -69,33 +72,61 @@ def check_dataset_names(cfg) -> None:
             )
 
 
-def load_train_records(names: tuple[str, ...]) -> list[dict]:
+def load_train_records(names: tuple[str, ...], fraction: float = 1.0, seed: int = 0) -> list[dict]:
     """Records of one or several training sets that hold at least one person each.
 
     The identities of several sets are kept apart: those of each set are shifted behind those of
     the sets before it.
 
+    Args:
+        names: of the data sets.
+        fraction: share of the records of each set, see :func:`choose_fraction`.
+        seed: chooses them.
+
     Raises:
+        ConfigError: a set holds crops, not frames; or the fraction is not legal.
         DatasetError: there is no frame with a person.
     """
     records, offset = [], 0
     for name in names:
+        if MetadataCatalog.get(name).get("evaluator_type", None) == "reid":
+            raise ConfigError(
+                f"DATASETS.TRAIN: {name} holds pictures of single persons, not frames: they take "
+                "DATALOADER.SOURCE crops"
+            )
         of_set = [r for r in DatasetCatalog.get(name) if r["annotations"]]
-        if offset:
-            of_set = [_shifted(r, offset) for r in of_set]
-        records += of_set
+        of_set = choose_fraction(of_set, fraction, seed)
+        records += [shift_ids(r, offset) for r in of_set]
         offset += MetadataCatalog.get(name).num_person_ids
     if not records:
         raise DatasetError(f"no frame with a person in DATASETS.TRAIN {tuple(names)}")
     return records
 
 
-def _shifted(record: dict, offset: int) -> dict:
-    annotations = [
-        {**a, "person_id": a["person_id"] + offset} if a["person_id"] >= 0 else a
-        for a in record["annotations"]
-    ]
-    return {**record, "annotations": annotations}
+def train_records(cfg) -> list[dict]:
+    """The records of frames that a model is trained on."""
+    return load_train_records(cfg.DATASETS.TRAIN, cfg.DATASETS.FRACTION, max(cfg.SEED, 0))
+
+
+def choose_fraction(records: list[dict], fraction: float, seed: int) -> list[dict]:
+    """A share of the records, in their order; that of a larger fraction holds it.
+
+    Raises:
+        ConfigError: the fraction is not in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"DATASETS.FRACTION is {fraction}; legal: above 0, up to 1")
+    order = np.random.default_rng(seed).permutation(len(records))
+    return [records[i] for i in sorted(order[: round(fraction * len(records))])]
+
+
+def shift_ids(record: dict, offset: int) -> dict:
+    """A record, of a frame or of a crop, whose identities are counted from ``offset``."""
+    if "annotations" in record:
+        annotations = [shift_ids(a, offset) for a in record["annotations"]]
+        return {**record, "annotations": annotations}
+    shifted = record["person_id"] + offset if record["person_id"] >= 0 else record["person_id"]
+    return {**record, "person_id": shifted}
 
 
 def make_loader(dataset: Dataset, batches: Sampler, num_workers: int) -> DataLoader:
@@ -124,7 +155,7 @@ def images_per_process(cfg) -> int:
 
 def build_train_loader(cfg) -> DataLoader:
     """Endless loader of training batches (lists of dicts); see :class:`TrainingBatches`."""
-    records = load_train_records(cfg.DATASETS.TRAIN)
+    records = train_records(cfg)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     batch_size = images_per_process(cfg)
     groups = size_groups([(r["height"], r["width"]) for r in records], batch_size)
@@ -140,9 +171,24 @@ def build_train_loader(cfg) -> DataLoader:
     return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
 
 
+def protocols_of(name: str) -> Mapping[str, Callable[[], SearchProtocol]]:
+    """The protocols of a test set, the default one first; each is read when it is called.
+
+    Raises:
+        ConfigError: the data set has none.
+    """
+    protocols = MetadataCatalog.get(name).get("protocols", None)
+    if protocols is None:
+        raise ConfigError(
+            f"DATASETS.TEST: {name} has no queries to search for: it is for training, or (pictures "
+            "of single persons) for DATALOADER.SOURCE crops"
+        )
+    return protocols
+
+
 def select_protocols(cfg, name: str) -> dict[str, SearchProtocol]:
     """The protocols of a test set that ``TEST.SEARCH.PROTOCOLS`` asks for, by name."""
-    available = MetadataCatalog.get(name).protocols
+    available = protocols_of(name)
     wanted = tuple(cfg.TEST.SEARCH.PROTOCOLS) or (next(iter(available)),)
     if wanted == ("all",):
         wanted = tuple(available)

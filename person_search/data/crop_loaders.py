@@ -8,67 +8,19 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MapDataset, MetadataCatalog
-from detectron2.data import transforms as T
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Sampler
 
-from person_search.errors import ConfigError
+from person_search.errors import ConfigError, DatasetError
 
-from .build import SeededDataset, images_per_process, make_loader
+from .build import SeededDataset, images_per_process, make_loader, protocols_of
 from .crops import CropCache, crop_records, load_train_crops
-from .mappers import MAPPER_REGISTRY, build_mapper
+from .datasets.reid import GALLERY, QUERY
+from .mappers import build_mapper
 from .samplers import InferenceBatches, TrainingBatches
-from .transforms import PadAndCrop, RandomErasing
 
 logger = logging.getLogger(__name__)
-
-
-@MAPPER_REGISTRY.register()
-class CropMapper:
-    """A crop with its pixels to a model input: ``image`` (3, H, W) and ``person_id``.
-
-    In training, in this order ("Bag of Tricks", 2019): flip, pad and crop, erase.
-
-    Args:
-        is_train: whether to augment.
-        augmentations: detectron2's.
-    """
-
-    @configurable
-    def __init__(self, is_train: bool, *, augmentations: list):
-        self.is_train = is_train
-        self.augmentations = T.AugmentationList(augmentations)
-
-    @classmethod
-    def from_config(cls, cfg, is_train: bool = True) -> dict:
-        if not is_train:
-            return {"is_train": False, "augmentations": []}
-        keys = cfg.INPUT.REID
-        # The published code erases after normalisation, with ImageNet's mean as if it were before.
-        # In our images, which the model normalises, that value is:
-        mean, std = np.array(cfg.MODEL.PIXEL_MEAN), np.array(cfg.MODEL.PIXEL_STD)
-        fills = {"published": mean + std * mean / 255, "mean": mean}
-        if keys.ERASE_FILL not in fills:
-            raise ConfigError(
-                f"INPUT.REID.ERASE_FILL is {keys.ERASE_FILL!r}; legal: {', '.join(fills)}"
-            )
-        augmentations = [T.RandomFlip()]
-        if keys.PAD:
-            augmentations.append(PadAndCrop(keys.PAD))
-        if keys.ERASE_PROB:
-            augmentations.append(RandomErasing(keys.ERASE_PROB, tuple(fills[keys.ERASE_FILL])))
-        return {"is_train": True, "augmentations": augmentations}
-
-    def __call__(self, record: dict) -> dict:
-        """Map a crop record with ``pixels`` (H, W, 3) uint8."""
-        aug_input = T.AugInput(np.array(record["pixels"], dtype=np.float32))
-        self.augmentations(aug_input)
-        image = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
-        result = {k: v for k, v in record.items() if k != "pixels"}
-        return {**result, "image": torch.as_tensor(image)}
 
 
 class CroppedRecords(Sequence):
@@ -138,15 +90,20 @@ class ClassAwareBatches(Sampler[list[tuple[int, int]]]):
         return np.concatenate([crops, extra])
 
 
+def train_crops(cfg) -> list[dict]:
+    """The crop records that a model is trained on."""
+    return load_train_crops(cfg.DATASETS.TRAIN, cfg.DATALOADER.INSTANCE_DISCRIMINATION)
+
+
 def build_crop_train_loader(cfg) -> DataLoader:
     """Endless loader of training batches of crops, class-aware or plainly shuffled."""
-    crops = load_train_crops(cfg.DATASETS.TRAIN)
+    crops = train_crops(cfg)
     cache = CropCache(crops, cfg.INPUT.REID.CROP_CACHE, tuple(cfg.INPUT.REID.SIZE))
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     batch_size = images_per_process(cfg)
     if cfg.DATALOADER.CLASS_AWARE:
         instances = cfg.DATALOADER.NUM_INSTANCE
-        if batch_size % instances:
+        if instances < 1 or batch_size % instances:
             raise ConfigError(
                 f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH}, shared by "
                 f"{comm.get_world_size()} processes, is no multiple of DATALOADER.NUM_INSTANCE "
@@ -163,12 +120,21 @@ def build_crop_train_loader(cfg) -> DataLoader:
 
 
 def load_test_crops(name: str) -> tuple[list[dict], list[dict]]:
-    """(query crops, gallery crops) of a person search test set.
+    """(query crops, gallery crops) of a test set.
 
-    Queries are those of the default protocol; the gallery is every box with an identity.
+    A re-ID set says which are which. Of a person search set, the queries are those of the default
+    protocol, and the gallery is every box with an identity.
+
+    Raises:
+        DatasetError: a re-ID set without queries: one for training.
     """
     frames = DatasetCatalog.get(name)
-    protocol = next(iter(MetadataCatalog.get(name).protocols.values()))()
+    if MetadataCatalog.get(name).get("evaluator_type", None) == "reid":
+        queries, gallery = ([c for c in frames if c["role"] == r] for r in (QUERY, GALLERY))
+        if not queries:
+            raise DatasetError(f"{name} holds no queries: it is no test set")
+        return queries, gallery
+    protocol = next(iter(protocols_of(name).values()))()
     queries = [
         {
             "file_name": frames[frame]["file_name"],

@@ -1,7 +1,8 @@
 """Crops of persons: what the re-ID half of a person search model is pre-trained on.
 
 A crop record is a dict with ``file_name``, ``bbox`` (xyxy in pixels of the file; None: the whole
-picture), ``person_id`` and ``camera_id``. Crops are cut out and resized once and kept in one
+picture), ``person_id`` and ``camera_id``; those of re-ID sets say more, see
+:mod:`person_search.data.datasets.reid`. Crops are cut out and resized once and kept in one
 memory-mapped file, since decoding whole frames for one person each costs more than training on it.
 
 Shape shorthand in this module:
@@ -22,37 +23,51 @@ from tqdm import tqdm
 
 from person_search.errors import DatasetError
 
+from .containers import file_of
 from .images import read_image
 
 logger = logging.getLogger(__name__)
 
 
-def crop_records(frames: list[dict]) -> list[dict]:
-    """One crop record per person with an identity."""
+def crop_records(records: list[dict], every_person: bool = False) -> list[dict]:
+    """One crop record per person with an identity, or per person."""
+    crops = [crop for record in records for crop in _crops_of(record)]
+    return [crop for crop in crops if every_person or crop["person_id"] >= 0]
+
+
+def _crops_of(record: dict) -> list[dict]:
+    """The persons of a frame; a record of a re-ID set is a crop record already."""
+    if "annotations" not in record:
+        return [record]
     return [
         {
-            "file_name": frame["file_name"],
+            "file_name": record["file_name"],
             "bbox": person["bbox"],
             "person_id": person["person_id"],
-            "camera_id": frame["camera_id"],
+            "camera_id": record["camera_id"],
         }
-        for frame in frames
-        for person in frame["annotations"]
-        if person["person_id"] >= 0
+        for person in record["annotations"]
     ]
 
 
-def load_train_crops(names: tuple[str, ...]) -> list[dict]:
+def load_train_crops(names: tuple[str, ...], instance_discrimination: bool = False) -> list[dict]:
     """Crop records of one or several training sets; their identities are kept apart.
 
+    Args:
+        names: of the data sets.
+        instance_discrimination: every crop is an identity of its own, and so are persons without
+            one (self-supervised learning).
+
     Raises:
-        DatasetError: no person of any set has an identity.
+        DatasetError: there is no person, or none of any set has an identity.
     """
     crops, offset = [], 0
     for name in names:
-        of_set = crop_records(DatasetCatalog.get(name))
+        of_set = crop_records(DatasetCatalog.get(name), every_person=instance_discrimination)
         crops += [{**c, "person_id": c["person_id"] + offset} for c in of_set]
         offset += MetadataCatalog.get(name).num_person_ids
+    if instance_discrimination:
+        crops = [{**c, "person_id": index} for index, c in enumerate(crops)]
     if not crops:
         raise DatasetError(
             f"no person of DATASETS.TRAIN {tuple(names)} has an identity: there is nothing to "
@@ -129,7 +144,7 @@ class CropCache:
 def _stamp(path: str) -> tuple[int, int]:
     """Size and time of change of a file; (0, 0) where it is missing, which reading it will say."""
     try:
-        found = os.stat(path)
+        found = os.stat(file_of(path))
     except OSError:
         return 0, 0
     return found.st_size, found.st_mtime_ns

@@ -2,8 +2,11 @@
 
 import cv2
 import numpy as np
+from detectron2.utils.file_io import PathManager
 
 from person_search.errors import ImageError
+
+from .containers import is_member
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
@@ -12,7 +15,8 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
     """Decode an image file, EXIF rotation applied.
 
     Args:
-        path: any format that OpenCV reads; grey and 16-bit pictures become 8-bit colour.
+        path: any format that OpenCV reads; grey and 16-bit pictures become 8-bit colour. It may
+            also name a picture inside a container, see :mod:`person_search.data.containers`.
         image_format: "BGR" or "RGB".
 
     Returns:
@@ -23,7 +27,7 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
             missing part of a truncated JPEG with grey and say nothing.
     """
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = _read_bytes(path)
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from error
     if data[:2].tobytes() == _JPEG_START and _is_truncated(data.tobytes()):
@@ -33,6 +37,13 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
         raise ImageError(f"not a readable image: {path} ({len(data)} bytes); copy it again")
     # Not cv2.cvtColor: its thread pool hangs in a forked worker whose parent has used it.
     return image[:, :, ::-1] if image_format == "RGB" else image
+
+
+def _read_bytes(path: str) -> np.ndarray:
+    if not is_member(path):
+        return np.fromfile(path, dtype=np.uint8)
+    with PathManager.open(path, "rb") as file:
+        return np.frombuffer(file.read(), dtype=np.uint8)
 
 
 def _is_truncated(jpeg: bytes) -> bool:

@@ -13,6 +13,7 @@ from .search_evaluator import SearchEvaluator
 EVALUATORS = {
     ("person_search", "frames"): SearchEvaluator.from_config,
     ("person_search", "crops"): ReIDEvaluator.from_config,
+    ("reid", "crops"): ReIDEvaluator.from_config,
 }
 """``evaluator_type`` of the data set, ``DATALOADER.SOURCE`` -> (cfg, dataset_name, output_dir)."""
 

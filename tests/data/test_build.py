@@ -20,7 +20,7 @@ from person_search.data import (
     select_protocols,
 )
 from person_search.data.build import query_boxes_of, seeded
-from person_search.data.datasets.common import PersonSearchSet, register_person_search
+from person_search.data.datasets.common import Split, register_split
 from person_search.errors import ConfigError, DatasetError
 
 SMALL_INPUT = (
@@ -58,8 +58,8 @@ def register_toy():
             }
             for k, ids in enumerate(frames)
         ]
-        data = PersonSearchSet(records, tuple(range(num_person_ids)))
-        register_person_search(name, lambda: data, dirname=name, split="train")
+        data = Split(records, tuple(range(num_person_ids)))
+        register_split(name, lambda: data, dirname=name, split="train")
         names.append(name)
         return name
 
@@ -96,6 +96,12 @@ def test_a_training_set_without_persons_is_an_error_that_names_it(register_toy):
     name = register_toy("toy_a", [[], []], num_person_ids=0)
     with pytest.raises(DatasetError, match="no frame with a person.*toy_a"):
         load_train_records((name,))
+
+
+@pytest.mark.parametrize("read", [select_protocols, build_test_loader])
+def test_a_training_set_cannot_be_tested_on(tiny_cfg, read):
+    with pytest.raises(ConfigError, match="DATASETS.TEST: street_tiny_train has no queries"):
+        read(tiny_cfg(), "street_tiny_train")
 
 
 # -------------------------------------------------------------------------------- training loader

@@ -10,7 +10,18 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from PIL import Image
 
-from person_search.data.datasets import register_all
+from person_search.data.datasets import (
+    crowdhuman,
+    cuhk03,
+    cuhk_sysu,
+    eurocity,
+    luperson,
+    market1501,
+    msmt17,
+    posetrack21,
+    prw,
+    register_all,
+)
 from person_search.data.datasets.builtin import STREET_SIZES
 from person_search.data.protocols import GalleryLists
 from person_search.data.street import STREET_SIZES as DRAWN_SIZES
@@ -19,7 +30,17 @@ from person_search.errors import DatasetError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-NAMES = ["prw", "cuhk_sysu"] + [f"street_{size}{x}" for size in STREET_SIZES for x in ("", "_cuhk")]
+READERS = [crowdhuman, cuhk03, cuhk_sysu, eurocity, luperson, market1501, msmt17, posetrack21, prw]
+SEARCH = ["prw", "cuhk_sysu", "posetrack21"]
+SEARCH += [f"street_{size}{x}" for size in STREET_SIZES for x in ("", "_cuhk")]
+REID = ["market1501", "msmt17", "cuhk03_labeled", "cuhk03_detected"]
+DETECTION = ["crowdhuman", "crowdhuman_visible", "eurocity", "eurocity_night"]
+KINDS = (
+    {f"{name}_{split}": "person_search" for name in SEARCH for split in ("train", "test")}
+    | {f"{name}_{split}": "reid" for name in REID for split in ("train", "test")}
+    | {"luperson_train": "reid", "luperson30k_train": "reid"}
+    | {f"{name}_{split}": "detection" for name in DETECTION for split in ("train", "val")}
+)
 
 
 @pytest.fixture
@@ -46,13 +67,31 @@ def test_importing_registers_below_the_environment_variable(tmp_path):
 
 def test_every_name_is_there_and_nothing_is_read(registered_at, tmp_path):
     registered_at(tmp_path / "nowhere")
-    for name in NAMES:
-        for split in ("train", "test"):
-            assert f"{name}_{split}" in DatasetCatalog
-            metadata = MetadataCatalog.get(f"{name}_{split}")
-            assert metadata.evaluator_type == "person_search"
-            assert metadata.split == split
-            assert hasattr(metadata, "protocols") == (split == "test")
+    for name, kind in KINDS.items():
+        assert name in DatasetCatalog
+        metadata = MetadataCatalog.get(name)
+        assert metadata.evaluator_type == kind
+        assert metadata.split == name.rpartition("_")[2]
+        assert hasattr(metadata, "protocols") == (
+            kind == "person_search" and metadata.split == "test"
+        )
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_missing_data_set_shows_a_tree_and_what_to_do(registered_at, tmp_path, name):
+    registered_at(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match=r"(?s)^No .* data set in .*Expected\n    \w") as error:
+        DatasetCatalog.get(name)
+    remedy = "datasets/prepare_street.py" if "street" in name else "DETECTRON2_DATASETS"
+    assert remedy in str(error.value)
+
+
+def test_the_readme_shows_every_name_and_every_tree():
+    readme = (REPOSITORY / "datasets" / "README.md").read_text(encoding="utf-8")
+    for name in KINDS:
+        assert name.startswith("street_") or f"`{name}`" in readme, name
+    for reader in READERS:
+        assert reader.TREE.splitlines()[0] in readme, reader.__name__
 
 
 def test_registering_again_is_fine(registered_at, tmp_path):

@@ -26,6 +26,13 @@ def test_only_persons_with_an_identity_are_crops():
     assert crop_records(frames) == [expected]
 
 
+def test_records_of_a_reid_set_are_crops_already():
+    crop = {"file_name": "a", "bbox": None, "person_id": 2, "camera_id": 3, "role": "train"}
+    nobody = {**crop, "person_id": -1}
+    assert crop_records([crop, nobody]) == [crop]
+    assert crop_records([nobody, crop], every_person=True) == [nobody, crop]
+
+
 @pytest.fixture
 def register():
     """``register(name, frames, num_person_ids)``; the count is known once the set was read."""

@@ -3,9 +3,18 @@
 import importlib.util
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from looks_alike import (
+    Shot,
+    crowdhuman_row,
+    noise,
+    write_crowdhuman,
+    write_luperson_lmdb,
+    write_market1501,
+)
 
 from person_search.data.datasets import register_all
 from person_search.data.street import draw_street
@@ -93,7 +102,45 @@ def test_truncated_images_are_named(tool, prw, capsys):
     assert str(frames[1]) not in errors
 
 
+def test_a_reid_set(tool, tmp_path, capsys):
+    pairs = {"bounding_box_train": [(1, 1), (2, 6)], "query": [(3, 1)]}
+    pairs["bounding_box_test"] = [(0, 2), (3, 2), (-1, 2)]
+    shots = {k: [Shot(*pair, noise()) for pair in of] for k, of in pairs.items()}
+    root = write_market1501(tmp_path / "market1501", shots)
+    assert tool.main(["market1501", "--root", str(tmp_path), "--images"]) == 0
+    train, test = capsys.readouterr().out.split("market1501_test")
+    assert row(train, "pictures") == ["2", "12936", "fewer"]
+    assert row(train, "camera 6") == ["1", "-", "-"]
+    assert row(test, "queries") == ["1", "3368", "fewer"]
+    assert row(test, "gallery") == ["2", "15913", "fewer"]
+    assert row(test, "persons") == ["2", "751", "fewer"]
+    path = next((root / "query").iterdir())
+    path.write_bytes(path.read_bytes()[:300])
+    assert tool.main(["market1501", "--root", str(tmp_path), "--images"]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_detection_set(tool, tmp_path, capsys):
+    rows = [crowdhuman_row([1, 1, 5, 9]), crowdhuman_row([1, 1, 5, 9], tag="mask")]
+    for split in ("train", "val"):
+        root = write_crowdhuman(tmp_path / "CrowdHuman", split, {"a": rows, "b": []})
+    assert tool.main(["crowdhuman", "--root", str(root)]) == 0
+    train, val = capsys.readouterr().out.split("crowdhuman_val")
+    assert row(train, "ignore regions") == ["1", "99227", "fewer"]
+    assert row(val, "boxes") == ["1", "99481", "fewer"]
+    assert row(val, "ignore regions") == ["1", "-", "-"]
+
+
+@pytest.mark.skipif(find_spec("lmdb") is None, reason="needs lmdb: pip install -e '.[datasets]'")
+def test_pictures_inside_an_lmdb(tool, tmp_path, capsys):
+    write_luperson_lmdb(tmp_path / "LUP", {"1_a": b"no picture"})
+    assert tool.main(["luperson", "--root", str(tmp_path)]) == 0
+    assert row(capsys.readouterr().out, "pictures") == ["1", "4180243", "fewer"]
+    assert tool.main(["luperson", "--root", str(tmp_path), "--images"]) == 1
+    assert "lmdb!1_a" in capsys.readouterr().err
+
+
 def test_unknown_name(tool, capsys):
     with pytest.raises(SystemExit):
         tool.main(["prv"])
-    assert "no data set prv; test sets are prw_test" in capsys.readouterr().err
+    assert "no data set prv; there are prw, cuhk_sysu, " in capsys.readouterr().err

@@ -3,20 +3,46 @@
 import os
 
 from person_search.data.datasets.builtin import register_all
+from person_search.data.datasets.crowdhuman import load_crowdhuman, register_crowdhuman
+from person_search.data.datasets.cuhk03 import load_cuhk03, register_cuhk03
 from person_search.data.datasets.cuhk_sysu import (
     load_cuhk_sysu,
     load_cuhk_sysu_protocols,
     register_cuhk_sysu,
 )
+from person_search.data.datasets.eurocity import load_eurocity, register_eurocity
+from person_search.data.datasets.luperson import load_luperson, register_luperson
+from person_search.data.datasets.market1501 import load_market1501_style, register_market1501_style
+from person_search.data.datasets.msmt17 import load_msmt17, register_msmt17
+from person_search.data.datasets.posetrack21 import (
+    load_posetrack21,
+    load_posetrack21_protocols,
+    register_posetrack21,
+)
 from person_search.data.datasets.prw import load_prw, load_prw_protocols, register_prw
 
 __all__ = [
+    "load_crowdhuman",
+    "load_cuhk03",
     "load_cuhk_sysu",
     "load_cuhk_sysu_protocols",
+    "load_eurocity",
+    "load_luperson",
+    "load_market1501_style",
+    "load_msmt17",
+    "load_posetrack21",
+    "load_posetrack21_protocols",
     "load_prw",
     "load_prw_protocols",
     "register_all",
+    "register_crowdhuman",
+    "register_cuhk03",
     "register_cuhk_sysu",
+    "register_eurocity",
+    "register_luperson",
+    "register_market1501_style",
+    "register_msmt17",
+    "register_posetrack21",
     "register_prw",
 ]
 

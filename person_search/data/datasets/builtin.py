@@ -6,30 +6,74 @@ call ``register_all`` with another root, which moves all names there.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from person_search.data.datasets import crowdhuman, eurocity, luperson
 from person_search.data.datasets.common import SPLITS, STREET
+from person_search.data.datasets.crowdhuman import register_crowdhuman
+from person_search.data.datasets.cuhk03 import register_cuhk03
 from person_search.data.datasets.cuhk_sysu import register_cuhk_sysu
+from person_search.data.datasets.eurocity import register_eurocity
+from person_search.data.datasets.luperson import register_luperson
+from person_search.data.datasets.market1501 import register_market1501_style
+from person_search.data.datasets.msmt17 import register_msmt17
+from person_search.data.datasets.posetrack21 import register_posetrack21
 from person_search.data.datasets.prw import register_prw
 
 STREET_SIZES = ("tiny", "small", "large")
+
+STREET_DOMAINS: dict[str, Callable] = {
+    "noon": register_crowdhuman,
+    "night": register_crowdhuman,
+    "dusk": register_market1501_style,
+    "fog": register_market1501_style,
+    "web": register_luperson,
+}
+"""Drawn data of other looks, by the layout of each; of training only."""
+
+LUPERSON_30K = 30_000
+"""How many pictures of LUPerson hybrid pre-training draws."""
+
+_BUILTIN: dict[str, tuple[Callable, tuple[str, ...]]] = {
+    "prw": (register_prw, SPLITS),
+    "cuhk_sysu": (register_cuhk_sysu, SPLITS),
+    "posetrack21": (register_posetrack21, SPLITS),
+    "market1501": (register_market1501_style, SPLITS),
+    "msmt17": (register_msmt17, SPLITS),
+    "cuhk03_labeled": (partial(register_cuhk03, boxes="labeled"), SPLITS),
+    "cuhk03_detected": (partial(register_cuhk03, boxes="detected"), SPLITS),
+    "luperson": (register_luperson, luperson.SPLITS),
+    "luperson30k": (partial(register_luperson, number=LUPERSON_30K), luperson.SPLITS),
+    "crowdhuman": (register_crowdhuman, crowdhuman.SPLITS),
+    "crowdhuman_visible": (partial(register_crowdhuman, boxes="visible"), crowdhuman.SPLITS),
+    "eurocity": (register_eurocity, eurocity.SPLITS),
+    "eurocity_night": (partial(register_eurocity, time="night"), eurocity.SPLITS),
+}
+"""Name without split -> (name, root, split) -> None, and the splits."""
 
 
 def register_all(root: str | Path) -> None:
     """Registers every data set by its usual folder below ``root``; nothing is read from disk.
 
-    Names: prw_{train,test}, cuhk_sysu_{train,test}, and the drawn data in both layouts as
-    street_{tiny,small,large}_{train,test} and street_{tiny,small,large}_cuhk_{train,test}.
+    Names: those of ``_BUILTIN`` with their splits, as "prw_train" (datasets/README.md lists them),
+    and the drawn data in both layouts as street_{tiny,small,large}_{train,test} and
+    street_{tiny,small,large}_cuhk_{train,test}; in other looks as
+    street_{tiny,small,large}_{noon,night,dusk,fog,web}_train.
     """
-    for split in SPLITS:
-        _register(register_prw, f"prw_{split}", root, split)
-        _register(register_cuhk_sysu, f"cuhk_sysu_{split}", root, split)
-        for size in STREET_SIZES:
-            folder = os.path.join(root, STREET, size)
+    for name, (register, splits) in _BUILTIN.items():
+        for split in splits:
+            _register(register, f"{name}_{split}", root, split)
+    for size in STREET_SIZES:
+        folder = os.path.join(root, STREET, size)
+        for split in SPLITS:
             _register(register_prw, f"street_{size}_{split}", folder, split)
             _register(register_cuhk_sysu, f"street_{size}_cuhk_{split}", folder, split)
+        for domain, register in STREET_DOMAINS.items():
+            name = f"street_{size}_{domain}_train"
+            _register(register, name, os.path.join(root, STREET, f"{size}_{domain}"), "train")
 
 
 def _register(register: Callable, name: str, root: str | Path, split: str) -> None:

@@ -5,6 +5,7 @@ Shape shorthand in this module:
 """
 
 import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from scipy.io import loadmat, whosmat
 
 from person_search.data.protocols import SearchProtocol
 from person_search.errors import DatasetError, ImageError
+from person_search.labels import UNLABELED
 
 STREET = "street"
 """Folder of the drawn data below the root of all data sets: ``<root>/street/<size>``."""
@@ -31,11 +33,11 @@ Protocols = Mapping[str, Callable[[], SearchProtocol]]
 """Protocol name -> its loader. The first name is the default protocol of the data set."""
 
 
-class PersonSearchSet(NamedTuple):
+class Split(NamedTuple):
     """One split of a data set.
 
     Attributes:
-        records: one detectron2 standard dict per frame.
+        records: one detectron2 standard dict per frame, or one crop record per picture of a person.
         raw_person_ids: the data set's own name of person 0, 1, ...
     """
 
@@ -59,7 +61,9 @@ def find_root(root: str | Path, marker: str | Path, folders: Sequence[str], tree
         if (root / folder).is_dir():
             return root / folder
     if root.parent.name == STREET:
-        remedy = f"Draw it: python datasets/prepare_street.py --size {root.name}"
+        size, _, domain = root.name.partition("_")
+        domains = " --domains" if domain else ""
+        remedy = f"Draw it: python datasets/prepare_street.py --size {size}{domains}"
     else:
         remedy = (
             "Set the environment variable DETECTRON2_DATASETS to the folder that holds "
@@ -68,14 +72,14 @@ def find_root(root: str | Path, marker: str | Path, folders: Sequence[str], tree
     raise DatasetError(f"No {folders[0]} data set in {root}. Expected\n{tree}\n{remedy}")
 
 
-def check_split(split: str) -> None:
-    """Raises DatasetError for a split that no reader knows."""
-    if split not in SPLITS:
-        raise DatasetError(f"Unknown split {split!r}; legal are {', '.join(SPLITS)}")
+def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
+    """Raises DatasetError for a split that a data set does not have."""
+    if split not in splits:
+        raise DatasetError(f"Unknown split {split!r}; legal are {', '.join(splits)}")
 
 
 @contextmanager
-def parsing(path: Path) -> Iterator[None]:
+def parsing(path: Path | str) -> Iterator[None]:
     """Turns whatever parsing ``path`` raises into one DatasetError that names it.
 
     scipy raises nearly any exception for a damaged file, and numpy for another structure.
@@ -116,11 +120,15 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def require_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Paths of ``names`` in ``folder``; raises DatasetError unless all of them are there."""
-    try:
-        present = set(os.listdir(folder))
-    except OSError as error:
-        raise DatasetError(f"The folder {folder} cannot be listed: {error.strerror}") from error
+    """Paths of ``names``, relative to ``folder``; DatasetError unless all of them are there."""
+    present = set()
+    for parent in dict.fromkeys(map(os.path.dirname, names)):
+        try:
+            present.update(os.path.join(parent, name) for name in os.listdir(folder / parent))
+        except OSError as error:
+            raise DatasetError(
+                f"The folder {folder / parent} cannot be listed: {error.strerror}"
+            ) from error
     missing = [name for name in names if name not in present]
     if missing:
         raise DatasetError(f"{len(missing)} files are missing in {folder}: {listed(missing)}")
@@ -150,6 +158,29 @@ def to_xyxy(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
+def has_area(boxes: np.ndarray) -> np.ndarray:
+    """(N,) whether (N, 4) xyxy boxes have an area."""
+    return (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+
+
+def to_polygons(boxes: np.ndarray) -> list[list[float]]:
+    """(N, 4) xyxy boxes as ignore regions of a record: polygons x, y, x, y, ..."""
+    return boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].tolist()
+
+
+def number_persons(raw_ids: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """Contiguous person ids in the order of the raw ones, and the raw ones.
+
+    Args:
+        raw_ids: (N,) whole numbers per frame; negative for persons without identity, who become
+            UNLABELED.
+    """
+    known = np.unique(np.concatenate([np.zeros(0), *raw_ids]))
+    known = known[known >= 0]
+    person_ids = [np.where(ids < 0, UNLABELED, np.searchsorted(known, ids)) for ids in raw_ids]
+    return person_ids, tuple(known.astype(int).tolist())
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header, after the rotation that its EXIF data asks for."""
     try:
@@ -161,6 +192,12 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if rotated else (height, width)
 
 
+def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """(height, width) of many pictures."""
+    with ThreadPoolExecutor(8) as pool:  # on a cold or network disk the time goes into waiting
+        return list(pool.map(image_size, paths))
+
+
 def make_records(
     paths: Sequence[Path],
     image_ids: Sequence[str],
@@ -168,12 +205,20 @@ def make_records(
     boxes: Sequence[np.ndarray],
     person_ids: Sequence[np.ndarray],
     domain: str,
+    *,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    ignore_regions: Sequence[list[list[float]]] | None = None,
 ) -> list[dict]:
-    """detectron2 standard dicts of frames whose boxes are (N, 4) xyxy and person ids (N,)."""
-    with ThreadPoolExecutor(8) as pool:  # on a cold or network disk the time goes into waiting
-        sizes = list(pool.map(image_size, paths))
+    """detectron2 standard dicts of frames whose boxes are (N, 4) xyxy and person ids (N,).
+
+    Args:
+        sizes: (height, width) of the frames, where they were read before.
+        ignore_regions: of data sets that have them, per frame: polygons x, y, x, y, ... in which
+            there may be persons without a box. Annotations hold persons only.
+    """
+    sizes = image_sizes(paths) if sizes is None else sizes
     columns = zip(paths, image_ids, camera_ids, sizes, boxes, person_ids, strict=True)
-    return [
+    records = [
         {
             "file_name": str(path),
             "image_id": image_id,
@@ -193,20 +238,46 @@ def make_records(
         }
         for path, image_id, camera_id, (height, width), frame_boxes, ids in columns
     ]
+    if ignore_regions is None:
+        return records
+    return [{**r, "ignore_regions": i} for r, i in zip(records, ignore_regions, strict=True)]
 
 
-def register_person_search(
+class _PicklesOfPlainData(pickle.Unpickler):
+    """Lists, dicts, numbers and strings only: any other pickle can run code when it is read."""
+
+    def find_class(self, module: str, name: str):
+        raise pickle.UnpicklingError(f"it holds {module}.{name}")
+
+
+def load_pickle(path: Path) -> object:
+    """Plain data of a pickle file, which is not let run code."""
+    with parsing(path), path.open("rb") as file:
+        return _PicklesOfPlainData(file).load()
+
+
+def register_split(
     name: str,
-    read: Callable[[], PersonSearchSet],
+    read: Callable[[], Split],
     *,
-    dirname: str,
+    dirname: str | Path,
     split: str,
+    evaluator_type: str = "person_search",
     protocols: Protocols | None = None,
 ) -> None:
-    """Registers a data set with detectron2; nothing is read before it is asked for.
+    """Registers a split of a data set with detectron2; nothing is read before it is asked for.
 
     Once it was loaded, the metadata also holds ``num_person_ids`` and ``raw_person_ids``
-    (index -> the data set's own id). Test sets hold ``protocols``.
+    (index -> the data set's own id).
+
+    Args:
+        name: what configs call it.
+        read: reads it.
+        dirname: the root that it was registered with.
+        split: its name within the data set.
+        evaluator_type: "person_search": frames with persons of known identity | "detection": frames
+            with persons | "reid": pictures of one person each.
+        protocols: of a test set of person search.
     """
 
     def load() -> list[dict]:
@@ -218,7 +289,7 @@ def register_person_search(
 
     DatasetCatalog.register(name, load)
     MetadataCatalog.get(name).set(
-        evaluator_type="person_search", thing_classes=["person"], dirname=dirname, split=split
+        evaluator_type=evaluator_type, thing_classes=["person"], dirname=str(dirname), split=split
     )
     if protocols is not None:
         MetadataCatalog.get(name).set(protocols=protocols)

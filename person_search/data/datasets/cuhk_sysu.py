@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from person_search.data.datasets.common import (
-    PersonSearchSet,
     Protocols,
+    Split,
     check_split,
     find_root,
     listed,
     make_records,
-    register_person_search,
+    register_split,
     require_files,
 )
 from person_search.data.datasets.cuhk_sysu_mat import (
@@ -113,7 +113,7 @@ def _assign(labels: Labels, boxes: Sequence[np.ndarray], path: Path) -> list[np.
 
 
 @cache
-def _read_cuhk_sysu(root: str, split: str) -> PersonSearchSet:
+def _read_cuhk_sysu(root: str, split: str) -> Split:
     check_split(split)
     folder = _find_folder(root)
     all_boxes, num_dropped = read_images(folder / _IMAGES)
@@ -140,7 +140,7 @@ def _read_cuhk_sysu(root: str, split: str) -> PersonSearchSet:
     if not any((ids >= 0).any() for ids in person_ids):
         raise DatasetError(f"No box of the {split} frames in {folder} carries a person id")
     records = make_records(paths, names, [-1] * len(names), boxes, person_ids, "CUHK-SYSU")
-    return PersonSearchSet(records, tuple(labels.names))
+    return Split(records, tuple(labels.names))
 
 
 def load_cuhk_sysu(root: str | Path, split: str) -> list[dict]:
@@ -216,10 +216,10 @@ def load_cuhk_sysu_protocols(root: str | Path, title: str = "CUHK-SYSU") -> Prot
 def register_cuhk_sysu(name: str, root: str | Path, split: str) -> None:
     """Registers a data set of CUHK-SYSU's layout; see ``load_cuhk_sysu`` for the arguments."""
     check_split(split)
-    register_person_search(
+    register_split(
         name,
         partial(_read_cuhk_sysu, str(root), split),
-        dirname=str(root),
+        dirname=root,
         split=split,
         protocols=load_cuhk_sysu_protocols(root, name) if split == "test" else None,
     )

@@ -20,22 +20,22 @@ from pathlib import Path
 import numpy as np
 
 from person_search.data.datasets.common import (
-    PersonSearchSet,
     Protocols,
+    Split,
     check_boxes,
     check_split,
     find_root,
     load_mat,
     make_records,
+    number_persons,
     parsing,
-    register_person_search,
+    register_split,
     require_files,
     to_xyxy,
     unpack_strings,
 )
 from person_search.data.protocols import GalleryRule, SearchProtocol
 from person_search.errors import DatasetError
-from person_search.labels import UNLABELED
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _read_rows(path: Path) -> np.ndarray:
 
 
 @cache
-def _read_prw(root: str, split: str) -> PersonSearchSet:
+def _read_prw(root: str, split: str) -> Split:
     check_split(split)
     folder = find_root(root, f"frame_{split}.mat", FOLDERS, TREE)
     frame_list = folder / f"frame_{split}.mat"
@@ -83,18 +83,13 @@ def _read_prw(root: str, split: str) -> PersonSearchSet:
     annotations = require_files(folder / "annotations", [f"{name}.jpg.mat" for name in names])
     rows = [_read_rows(path) for path in annotations]
 
-    raw_ids = np.unique(np.concatenate(rows)[:, 0]).astype(int)
-    raw_ids = raw_ids[raw_ids >= 0]
-    if not raw_ids.size:
+    person_ids, raw_ids = number_persons([frame[:, 0] for frame in rows])
+    if not raw_ids:
         raise DatasetError(f"No box of the {split} frames in {folder} carries a person id")
-    person_ids = [
-        np.where(frame[:, 0] < 0, UNLABELED, np.searchsorted(raw_ids, frame[:, 0]))
-        for frame in rows
-    ]
     boxes = [to_xyxy(frame[:, 1:]) for frame in rows]
     cameras = [_camera(name) for name in names]
     records = make_records(paths, names, cameras, boxes, person_ids, "PRW")
-    return PersonSearchSet(records, tuple(raw_ids.tolist()))
+    return Split(records, raw_ids)
 
 
 def load_prw(root: str | Path, split: str) -> list[dict]:
@@ -189,10 +184,10 @@ def load_prw_protocols(root: str | Path, title: str = "PRW") -> Protocols:
 def register_prw(name: str, root: str | Path, split: str) -> None:
     """Registers a data set of PRW's layout under ``name``; see ``load_prw`` for the arguments."""
     check_split(split)
-    register_person_search(
+    register_split(
         name,
         partial(_read_prw, str(root), split),
-        dirname=str(root),
+        dirname=root,
         split=split,
         protocols=load_prw_protocols(root, name) if split == "test" else None,
     )
