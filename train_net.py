@@ -11,7 +11,7 @@ import sys
 import weakref
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import (
     DefaultTrainer,
     default_argument_parser,
@@ -23,7 +23,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch.multiprocessing import ProcessRaisedException
 
-from person_search import add_person_search_config
+from person_search import read_config
 from person_search.data import (
     build_test_loader,
     build_train_loader,
@@ -31,13 +31,14 @@ from person_search.data import (
     count_train_samples,
 )
 from person_search.engine import (
+    AccumulatingTrainer,
     PersonSearchCheckpointer,
     ProgressBar,
     ReproducibleSteps,
     build_optimizer,
     resolve_epochs,
 )
-from person_search.errors import ConfigError, PersonSearchError
+from person_search.errors import PersonSearchError
 from person_search.evaluation import build_evaluator
 
 
@@ -50,7 +51,15 @@ class Trainer(DefaultTrainer):
     build_optimizer = staticmethod(build_optimizer)
 
     def build_hooks(self):
-        """See ``DefaultTrainer``. Called before the first hook needs the checkpointer."""
+        """See ``DefaultTrainer``. Called before the first hook needs trainer or checkpointer."""
+        if self.cfg.SOLVER.ACCUMULATE > 1:
+            self._trainer = AccumulatingTrainer(
+                self._trainer.model,
+                self._trainer.data_loader,
+                self._trainer.optimizer,
+                self.cfg.SOLVER.ACCUMULATE,
+                self.cfg.SOLVER.AMP.ENABLED,
+            )
         self.checkpointer = PersonSearchCheckpointer(
             self._trainer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
@@ -64,14 +73,7 @@ class Trainer(DefaultTrainer):
 
 def setup(args) -> CfgNode:
     """The frozen config of a run, and detectron2's usual set-up of logs and output folder."""
-    cfg = get_cfg()
-    add_person_search_config(cfg)
-    try:
-        cfg.merge_from_file(args.config_file)
-        cfg.merge_from_list(args.opts)
-    except Exception as error:  # yacs, yaml and the file system raise all kinds
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{args.config_file} {' '.join(args.opts)}: {reason}") from error
+    cfg = read_config(args.config_file, args.opts)
     check_dataset_names(cfg)
     logger = setup_logger(
         output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="person_search"

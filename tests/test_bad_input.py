@@ -231,6 +231,9 @@ def test_a_key_without_a_value(failure):
         ("SOLVER.STEP_EPOCHS", (2, 9), "SOLVER.STEP_EPOCHS [9] not within SOLVER.EPOCHS 3"),
         ("TEST.SEARCH.PROTOCOLS", ("some",), "has no protocol some; it has regular, multi_view"),
         ("TEST.SEARCH.CONVENTIONS", "some", "legal: corrected, reference"),
+        ("INPUT.MAPPER", "CropMapper", "maps crops, but DATALOADER.SOURCE is 'frames'"),
+        ("DATALOADER.SOURCE", "crops", "maps frames, but DATALOADER.SOURCE is 'crops'"),
+        ("MODEL.META_ARCHITECTURE", "ReIDBaseline", "set MODEL.REID.POOLER WholeImage"),
     ],
 )
 def test_illegal_values(failure, street, key, value, said):

@@ -24,6 +24,7 @@ ROOMS = {
     "data": set(),
     "evaluation": {"data"},
     "engine": {"data", "evaluation", "layers", "modeling"},
+    "__main__": {"gallery"},
     "gallery": {"", "config", "data", "engine", "evaluation", "layers", "modeling"},
 }
 """Room -> the rooms it may import, beside itself and the leaves."""

@@ -103,3 +103,25 @@ def test_a_person_search_starts_from_it(trained, tmp_path):
     assert "weights: roi_heads.reid.net.res5 <- reid.net.res5" in log
     assert "weights: roi_heads.reid.pooler.neck.res3 <- backbone.res3" in log
     assert "taken by name: roi_heads.reid.head (4)" in log
+
+
+def test_self_supervised_pre_training_starts_a_person_search(tmp_path):
+    """Two views of every box; base and tail are handed on, projector and predictor are not."""
+    config = REPOSITORY / "configs" / "SelfSupervised-Pretrain" / "Street.yaml"
+    folder = tmp_path / "pretrained"
+    found = train_net.main(
+        arguments(
+            *("INPUT.REID.CROP_CACHE", tmp_path / "crops", "INPUT.REID.SIZE", (48, 24)),
+            *("SOLVER.IMS_PER_BATCH", 8, "SOLVER.MAX_ITER", 3, "OUTPUT_DIR", folder),
+            config=config,
+        )
+    )
+    first = json.loads((folder / "metrics.json").read_text().splitlines()[0])
+    assert -1 <= first["total_loss"] <= 1 and first["simsiam/spread"] > 0.5
+    assert 0 < found["reid"]["mAP"] <= 100
+    opts = "SOLVER.MAX_ITER", 1, "DATASETS.TEST", (), "OUTPUT_DIR", tmp_path
+    train_net.main(arguments("MODEL.WEIGHTS", folder / "model_final.pth", *opts))
+    log = (tmp_path / "log.txt").read_text()
+    assert "weights: backbone.res3 <- backbone.res3" in log
+    assert "weights: roi_heads.reid.net.res5 <- reid.net.res5" in log
+    assert "simsiam" not in log and "projector" not in log

@@ -5,8 +5,9 @@
 
 Search modes: plain (the file's own gallery, detections with score >= 0.5), thr02 (score >= 0.2),
 gt (ground-truth boxes searched instead), cbgm (context matching); with cameras also cross, gt_cross
-and cbgm_cross (only frames of other cameras). person_search/evaluation/results.py says what the
-file holds; its "plain" gallery is its lists, or else all frames but the query's own.
+and cbgm_cross (only frames of other cameras); on demand rerank (k-reciprocal re-ranking).
+person_search/evaluation/results.py says what the file holds; its "plain" gallery is its lists, or
+else all frames but the query's own.
 
 JSON, all values in 0..1, null where undefined:
     search[MODE]               mAP, top1, top5, top10
@@ -29,6 +30,7 @@ from person_search.errors import PersonSearchError
 from person_search.evaluation import (
     CBGM,
     Conventions,
+    KReciprocal,
     SearchMetrics,
     SearchResults,
     evaluate_detection,
@@ -49,10 +51,12 @@ DETECTION_GRID = (
 
 
 def search_modes(
-    results: SearchResults, conventions: Conventions, score_weighting: bool
+    results: SearchResults, conventions: Conventions, score_weighting: bool, rerank: bool = False
 ) -> dict[str, SearchMetrics]:
     """Metrics of every mode that the arrays of the file allow."""
     settings = {"plain": {}, "thr02": {"det_thresh": 0.2}}
+    if rerank:
+        settings["rerank"] = {"rerank": KReciprocal()}
     if results.gt_embs is not None:
         settings["gt"] = {"use_gt_boxes": True}
     if results.qctx_embs is not None:
@@ -72,9 +76,11 @@ def search_modes(
     return metrics
 
 
-def report(results: SearchResults, conventions: Conventions, score_weighting: bool) -> dict:
+def report(
+    results: SearchResults, conventions: Conventions, score_weighting: bool, rerank: bool = False
+) -> dict:
     """Everything that the JSON holds."""
-    search = search_modes(results, conventions, score_weighting)
+    search = search_modes(results, conventions, score_weighting, rerank)
     content = {
         "search": {mode: metrics.summary() for mode, metrics in search.items()},
         "protocols": {mode: metrics.protocol for mode, metrics in search.items()},
@@ -128,6 +134,8 @@ def print_tables(content: dict, name: str) -> None:
             boxes += f" >= {used['det_thresh']:g}" + " x score" * used["score_weighting"]
         if used["cbgm"] is not None:
             boxes += f", CBGM {used['cbgm']['k1']}/{used['cbgm']['k2']}"
+        if used["rerank"] is not None:
+            boxes += ", top {n_top} re-ranked".format(**used["rerank"])
         rows.append(
             [
                 mode,
@@ -188,11 +196,16 @@ def main() -> int:
         action="store_true",
         help="multiply the embeddings of detections by their scores (not if the file did)",
     )
+    parser.add_argument(
+        "--rerank", action="store_true", help="also search with k-reciprocal re-ranking (slow)"
+    )
     args = parser.parse_args()
     conventions = args.conventions or ("reference" if args.json else "corrected")
     try:
         results = SearchResults.load(args.file)
-        content = report(results, Conventions[conventions.upper()], args.score_weighting)
+        content = report(
+            results, Conventions[conventions.upper()], args.score_weighting, args.rerank
+        )
         if args.json:
             write_json(content, args.json)
         else:

@@ -1,6 +1,7 @@
 from . import datasets  # noqa: F401  (registers the data sets)
 from .build import check_dataset_names, load_train_records, select_protocols
-from .crop_loaders import CropMapper
+from .crop_mappers import CropMapper, SelfSupervisedCropMapper
+from .hybrid_mapper import HybridMapper
 from .mappers import MAPPER_REGISTRY, PersonSearchMapper, build_mapper
 from .protocols import GalleryLists, GalleryRule, SearchProtocol
 from .sources import build_test_loader, build_train_loader, count_train_samples
@@ -10,8 +11,10 @@ __all__ = [
     "CropMapper",
     "GalleryLists",
     "GalleryRule",
+    "HybridMapper",
     "PersonSearchMapper",
     "SearchProtocol",
+    "SelfSupervisedCropMapper",
     "build_mapper",
     "build_test_loader",
     "build_train_loader",

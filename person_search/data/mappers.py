@@ -8,7 +8,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.registry import Registry
 
-from person_search.errors import ImageError
+from person_search.errors import ConfigError, ImageError
 from person_search.registry import look_up
 
 from .images import read_image
@@ -16,7 +16,8 @@ from .images import read_image
 MAPPER_REGISTRY = Registry("MAPPER")
 MAPPER_REGISTRY.__doc__ = """
 Dataset mappers, chosen by ``INPUT.MAPPER``. The registered class is called with
-``(cfg, is_train)``; its instances map a record to a model input.
+``(cfg, is_train)``; its instances map a record to a model input. Its attribute ``source`` is the
+``DATALOADER.SOURCE`` whose records it maps.
 """
 
 GIVEN_BOXES = ("query_boxes", "gt_boxes")
@@ -36,6 +37,8 @@ class PersonSearchMapper:
         augmentations: detectron2's, applied in order.
         image_format: "RGB" or "BGR".
     """
+
+    source = "frames"
 
     @configurable
     def __init__(self, is_train: bool, *, augmentations: list, image_format: str):
@@ -60,6 +63,10 @@ class PersonSearchMapper:
                 f"says {record['width']}x{record['height']}: the file was replaced after the data "
                 "set was read, or its annotations belong to another picture"
             )
+        return self.map_image(image, record)
+
+    def map_image(self, image: np.ndarray, record: dict) -> dict:
+        """As a call, for a picture that was read already: (H, W, 3) uint8 in ``image_format``."""
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
         image = aug_input.image
@@ -77,22 +84,30 @@ class PersonSearchMapper:
 
     @staticmethod
     def _instances(record: dict, transforms, image_size: tuple[int, int]) -> Instances:
-        annotations = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
-        boxes = [
-            BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations
-        ]
-        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        boxes = transforms.apply_box(boxes) if len(boxes) else boxes
-        instances = Instances(image_size)
-        instances.gt_boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32))
+        instances = persons_of(record, transforms, image_size)
         instances.gt_boxes.clip(image_size)
-        instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
-        instances.gt_person_ids = torch.tensor(
-            [a["person_id"] for a in annotations], dtype=torch.int64
-        )
         return instances[instances.gt_boxes.nonempty()]
+
+
+def persons_of(record: dict, transforms, image_size: tuple[int, int]) -> Instances:
+    """All persons of a record, with boxes that may leave the transformed image."""
+    annotations = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    boxes = transforms.apply_box(boxes) if len(boxes) else boxes
+    instances = Instances(image_size)
+    instances.gt_boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32))
+    instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
+    instances.gt_person_ids = torch.tensor([a["person_id"] for a in annotations], dtype=torch.int64)
+    return instances
 
 
 def build_mapper(cfg, is_train: bool):
     """The mapper that ``INPUT.MAPPER`` names."""
-    return look_up(MAPPER_REGISTRY, cfg.INPUT.MAPPER, "INPUT.MAPPER")(cfg, is_train)
+    mapper = look_up(MAPPER_REGISTRY, cfg.INPUT.MAPPER, "INPUT.MAPPER")
+    if getattr(mapper, "source", cfg.DATALOADER.SOURCE) != cfg.DATALOADER.SOURCE:
+        raise ConfigError(
+            f"INPUT.MAPPER {cfg.INPUT.MAPPER} maps {mapper.source}, but DATALOADER.SOURCE is "
+            f"{cfg.DATALOADER.SOURCE!r}"
+        )
+    return mapper(cfg, is_train)

@@ -1,15 +1,26 @@
-"""What a model is trained and tested on: whole frames, or crops of persons (DATALOADER.SOURCE)."""
+"""What a model is trained and tested on: frames, crops of persons, or both (DATALOADER.SOURCE)."""
 
 from torch.utils.data import DataLoader
 
 from person_search.errors import ConfigError
 
-from . import build, crop_loaders
-from .crops import load_train_crops
+from . import build, crop_loaders, hybrid_loader
 
-TRAIN_RECORDS = {"frames": build.load_train_records, "crops": load_train_crops}
-TRAIN_LOADERS = {"frames": build.build_train_loader, "crops": crop_loaders.build_crop_train_loader}
-TEST_LOADERS = {"frames": build.build_test_loader, "crops": crop_loaders.build_crop_test_loader}
+TRAIN_RECORDS = {
+    "frames": build.train_records,
+    "crops": crop_loaders.train_crops,
+    "hybrid": hybrid_loader.train_images,
+}
+TRAIN_LOADERS = {
+    "frames": build.build_train_loader,
+    "crops": crop_loaders.build_crop_train_loader,
+    "hybrid": hybrid_loader.build_hybrid_train_loader,
+}
+TEST_LOADERS = {
+    "frames": build.build_test_loader,
+    "crops": crop_loaders.build_crop_test_loader,
+    "hybrid": build.build_test_loader,
+}
 
 
 def _by_source(cfg, functions: dict):
@@ -21,8 +32,8 @@ def _by_source(cfg, functions: dict):
 
 
 def count_train_samples(cfg) -> int:
-    """Number of frames or crops of ``DATASETS.TRAIN``: the length of an epoch."""
-    return len(_by_source(cfg, TRAIN_RECORDS)(cfg.DATASETS.TRAIN))
+    """Number of frames and crops of ``DATASETS.TRAIN``: the length of an epoch."""
+    return len(_by_source(cfg, TRAIN_RECORDS)(cfg))
 
 
 def build_train_loader(cfg) -> DataLoader:

@@ -2,10 +2,11 @@
 
 from .build import build_evaluator
 from .detection import DetectionMetrics, evaluate_detection
-from .galleries import Conventions, Galleries, has_cameras, resolve_galleries
+from .galleries import Conventions, Galleries, has_cameras, resolve_galleries, sample_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
 from .reid import ReIDMetrics, evaluate_reid
 from .reid_evaluator import ReIDEvaluator
+from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays, protocol_arrays
 from .search_evaluator import SearchEvaluator, SearchOptions
 from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
@@ -15,6 +16,7 @@ __all__ = [
     "Conventions",
     "DetectionMetrics",
     "Galleries",
+    "KReciprocal",
     "ReIDEvaluator",
     "ReIDMetrics",
     "SearchEvaluator",
@@ -33,5 +35,6 @@ __all__ = [
     "protocol_arrays",
     "required_iou",
     "resolve_galleries",
+    "sample_galleries",
     "zheng_curves",
 ]

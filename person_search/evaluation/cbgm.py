@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .segments import expand_segments, lengths_to_offsets
+from .segments import expand_segments, lengths_to_offsets, most_similar
 
 MAX_ENUMERATED_ROWS = 4
 
@@ -42,7 +42,7 @@ def rerank_with_context(
     """
     if len(context) == 0:
         return
-    top = _most_similar(similarity, n_top)
+    top = most_similar(similarity, n_top)
     frames = np.unique(np.searchsorted(offsets, top, "right") - 1)
     if len(frames) == 0:
         return
@@ -63,18 +63,6 @@ def rerank_with_context(
     own = matched[:, 0]
     found = own < lengths
     similarity[rows[(starts[:-1] + own)[found]]] = best[found]
-
-
-def _most_similar(similarity: np.ndarray, n_top: int) -> np.ndarray:
-    """The first ``n_top`` entries of a stable falling sort, without -inf."""
-    bound = -np.inf
-    width = 8 * n_top
-    if len(similarity) > 2 * width:
-        # n_top of the peaks reach this bound, so n_top entries do; most of the others do not.
-        peaks = similarity[: len(similarity) // width * width].reshape(-1, width).max(axis=0)
-        bound = np.partition(peaks, width - n_top)[width - n_top]
-    entries = np.flatnonzero(similarity >= bound if bound > -np.inf else similarity > bound)
-    return entries[np.argsort(-similarity[entries], kind="stable")[:n_top]]
 
 
 def max_weight_matching(weights: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Shape shorthand in this module:
     F: frames of the test set    Q: queries    K: gallery entries    T: targets
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -81,6 +81,37 @@ def resolve_galleries(
     if isinstance(gallery, GalleryLists):
         return _from_lists(results, gallery, conventions)
     return _from_rule(results, gallery, conventions)
+
+
+def sample_galleries(galleries: Galleries, size: int, seed: int) -> Galleries:
+    """Random sub-galleries that keep every target: how a search does in a smaller gallery.
+
+    A query keeps all frames that hold its person; frames drawn from the rest of its gallery fill it
+    up to ``size``. With one seed smaller galleries lie within larger ones, and the draw depends on
+    nothing but the shape of ``searched``: several models are searched in the same frames.
+
+    Args:
+        galleries: to draw from; one with fewer than ``size`` frames stays as it is.
+        size: frames per query, more only where the targets alone are more.
+        seed: of the draw.
+
+    Raises:
+        ValueError: ``size`` is not positive.
+    """
+    if size < 1:
+        raise ValueError(f"a gallery of {size} frames: it has to hold at least one")
+    n_queries, n_frames = galleries.searched.shape
+    priority = np.random.default_rng(seed).random((n_queries, n_frames))
+    priority[~galleries.searched] = np.inf
+    query = np.repeat(np.arange(n_queries), np.diff(galleries.target_offsets))
+    priority[query, galleries.target_frames] = -1
+    nth = min(size, n_frames) - 1
+    last = np.partition(priority, nth, axis=1)[:, nth : nth + 1]
+    return replace(
+        galleries,
+        rule=f"{size} of {galleries.rule}, all targets among them (draw {seed})",
+        searched=galleries.searched & (priority <= last),
+    )
 
 
 def has_cameras(results: SearchResults) -> bool:

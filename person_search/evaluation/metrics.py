@@ -13,12 +13,13 @@ Shape shorthand in this module:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from .cbgm import rerank_with_context
 from .galleries import Galleries, resolve_galleries
+from .reranking import KReciprocal, rerank_k_reciprocal
 from .results import SearchResults
 from .segments import (
     count_at_or_above,
@@ -99,6 +100,7 @@ def evaluate_search(
     use_gt_boxes: bool = False,
     score_weighting: bool = False,
     cbgm: CBGM | None = None,
+    rerank: KReciprocal | None = None,
 ) -> SearchMetrics:
     """Search every query in its gallery.
 
@@ -109,10 +111,14 @@ def evaluate_search(
         use_gt_boxes: search the ground-truth boxes instead of the detections (upper bound).
         score_weighting: multiply the embeddings of detections by their scores (NAE's CWS).
         cbgm: context matching, or None.
+        rerank: k-reciprocal re-ranking, or None; not together with ``cbgm``.
 
     Raises:
-        ValueError: ``results`` lacks ``gt_embs`` or the query context that an option needs.
+        ValueError: ``results`` lacks ``gt_embs`` or the query context that an option needs, or two
+            options exclude each other.
     """
+    if cbgm is not None and rerank is not None:
+        raise ValueError("cbgm and rerank exclude each other")
     if use_gt_boxes and results.gt_embs is None:
         raise ValueError("use_gt_boxes needs results with gt_embs")
     if cbgm is not None and results.qctx_embs is None:
@@ -132,6 +138,9 @@ def evaluate_search(
     # Rank of the first hit at best, in gallery order, at worst; without a hit beyond every k.
     ranks = np.full((3, n_queries), np.iinfo(np.int64).max)
     for q, row in _similarities(results.query_embs, galleries, found):
+        if rerank is not None:
+            query = np.asarray(results.query_embs[q], np.float32)
+            rerank_k_reciprocal(row, query, found.embeddings, rerank)
         if cbgm is not None:
             context = results.qctx_embs[results.qctx_offsets[q] : results.qctx_offsets[q + 1]]
             context = np.asarray(context[: cbgm.k2], np.float32)
@@ -144,9 +153,9 @@ def evaluate_search(
             ranks[:, q] = _first_hit(row, dets, at_or_above[-1], galleries, q, found.offsets)
 
     n_hits = np.array([len(s) for s in similarities[1:]], np.int64)
-    query = np.repeat(np.arange(n_queries), n_hits)
+    of_hit = np.repeat(np.arange(n_queries), n_hits)
     ap = average_precision(
-        query, np.concatenate(similarities), np.concatenate(at_or_above), galleries.n_targets
+        of_hit, np.concatenate(similarities), np.concatenate(at_or_above), galleries.n_targets
     )
     best, stable, worst = ranks[:, :, None] < TOP_K
     protocol = {
@@ -157,7 +166,8 @@ def evaluate_search(
         "boxes": "ground truth" if use_gt_boxes else "detections",
         "det_thresh": None if use_gt_boxes else det_thresh,
         "score_weighting": score_weighting and not use_gt_boxes,
-        "cbgm": None if cbgm is None else {"k1": cbgm.k1, "k2": cbgm.k2},
+        "cbgm": None if cbgm is None else asdict(cbgm),
+        "rerank": None if rerank is None else asdict(rerank),
         "n_queries": n_queries,
         "n_undefined": int(np.isnan(ap).sum()),
     }

@@ -24,6 +24,9 @@ def describe(protocol: Mapping) -> str:
         parts.append("similarity x score")
     if protocol["cbgm"]:
         parts.append("CBGM k1={k1} k2={k2}".format(**protocol["cbgm"]))
+    if protocol["rerank"]:
+        words = "re-ranked: top {n_top}, k1={k1} k2={k2} lambda={weight:g}"
+        parts.append(words.format(**protocol["rerank"]))
     if protocol["n_undefined"]:
         parts.append(f"{protocol['n_undefined']} queries without a target left out")
     return "; ".join(parts)

@@ -22,6 +22,7 @@ from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search
 from .report import Report
+from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays
 from .segments import iou_of_pairs, lengths_to_offsets
 
@@ -43,6 +44,7 @@ class SearchOptions:
         gt_boxes: also search the ground-truth boxes.
         score_weighting: multiply similarities by detection scores.
         cbgm: also report with context matching; None: not.
+        rerank: also report with k-reciprocal re-ranking; None: not.
         conventions: how oddities of published galleries are counted.
         save_results: keep detections and embeddings in a file.
     """
@@ -51,6 +53,7 @@ class SearchOptions:
     gt_boxes: bool = False
     score_weighting: bool = False
     cbgm: CBGM | None = None
+    rerank: KReciprocal | None = None
     conventions: Conventions = Conventions.CORRECTED
     save_results: bool = True
 
@@ -65,11 +68,17 @@ class SearchOptions:
             ) from None
         if len(keys.CBGM) not in (0, 2):
             raise ConfigError(f"TEST.SEARCH.CBGM is {keys.CBGM}; legal: (k1, k2), or () for off")
+        if len(keys.RERANK) not in (0, 4) or not all(v > 0 for v in keys.RERANK):
+            raise ConfigError(
+                f"TEST.SEARCH.RERANK is {keys.RERANK}; legal: (k1, k2, lambda, number of "
+                "detections), or () for off"
+            )
         return cls(
             score_thresh=keys.SCORE_THRESH,
             gt_boxes=keys.GT_BOXES,
             score_weighting=keys.SCORE_WEIGHTING,
             cbgm=CBGM(*keys.CBGM) if keys.CBGM else None,
+            rerank=KReciprocal(*keys.RERANK) if keys.RERANK else None,
             conventions=conventions,
             save_results=keys.SAVE_RESULTS,
         )
@@ -239,6 +248,8 @@ class SearchEvaluator(DatasetEvaluator):
             variants["_gt"] = {"use_gt_boxes": True}
         if options.cbgm:
             variants["_cbgm"] = {**weighting, "cbgm": options.cbgm}
+        if options.rerank:
+            variants["_rerank"] = {**weighting, "rerank": options.rerank}
         for name, found in results.items():
             task = f"search_{name}" if searches else "search"
             galleries = resolve_galleries(

@@ -223,3 +223,28 @@ def test_the_test_loader_gives_queries_then_gallery(crop_cfg):
         record = crops[x["crop_index"]]
         expected = cut_out(read_image(record["file_name"], "RGB"), record["bbox"], (32, 16))
         assert np.array_equal(x["image"].numpy(), expected.transpose(2, 0, 1))
+
+
+# -------------------------------------------------------------------- self-supervised learning
+
+
+def test_instance_discrimination_shows_two_views_of_every_crop(tiny_cfg, tmp_path):
+    """Every person of every frame, also those without identity, is one of its own."""
+    cfg = tiny_cfg(
+        *("DATASETS.TRAIN", (TRAIN,), "DATALOADER.SOURCE", "crops"),
+        *("DATALOADER.INSTANCE_DISCRIMINATION", True, "DATALOADER.NUM_INSTANCE", 2),
+        *("INPUT.MAPPER", "SelfSupervisedCropMapper", "INPUT.REID.CROP_CACHE", str(tmp_path)),
+        *("INPUT.REID.SIZE", (32, 16), "SOLVER.IMS_PER_BATCH", 8, "DATALOADER.NUM_WORKERS", 0),
+    )
+    persons = [a for record in DatasetCatalog.get(TRAIN) for a in record["annotations"]]
+    assert count_train_samples(cfg) == len(persons)
+    assert any(a["person_id"] < 0 for a in persons)
+    seen = Counter()
+    for batch in islice(build_train_loader(cfg), len(persons) // 4):
+        for first, second in zip(batch[::2], batch[1::2], strict=True):
+            assert first["person_id"] == second["person_id"] == first["crop_index"]
+            assert first["crop_index"] == second["crop_index"]
+            assert first["image"].shape == second["image"].shape == (3, 32, 16)
+            assert not torch.equal(first["image"], second["image"])
+            seen[first["person_id"]] += 1
+    assert set(seen.values()) == {1}

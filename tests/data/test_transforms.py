@@ -7,8 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from person_search.data.build import seeded
-from person_search.data.crop_loaders import CropMapper
-from person_search.data.transforms import EraseTransform, PadAndCrop, RandomErasing
+from person_search.data.crop_mappers import CropMapper
+from person_search.data.transforms import (
+    EraseTransform,
+    ExpandResize,
+    GaussianBlur,
+    PadAndCrop,
+    RandomErasing,
+    RandomHue,
+    RandomPaste,
+    RandomResizedCrop,
+)
+from person_search.errors import ConfigError
 
 SIZES = st.tuples(st.integers(8, 96), st.integers(8, 96))
 SEEDS = st.integers(0, 2**31)
@@ -169,3 +179,151 @@ def test_a_crop_in_training_keeps_size_and_the_record_its_pixels(tiny_cfg):
     assert len({image.numpy().tobytes() for image in images}) > 10
     values = set(np.unique(np.stack(images)))
     assert {0.0, 200.0} < values and len(values) <= 5  # padding, picture, three channels of fill
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=SIZES, seed=SEEDS, area=st.floats(0.05, 1.0))
+def test_resized_crop_keeps_size_area_and_boxes(size, seed, area):
+    """A crop of a share of the area, at full size: a box of the window fills the image."""
+    image = numbered(*size)
+    with seeded(seed):
+        transform = RandomResizedCrop((area, area)).get_transform(image)
+    crop = transform.transforms[0]
+    assert 0 <= crop.x0 and crop.x0 + crop.w <= size[1]
+    assert 0 <= crop.y0 and crop.y0 + crop.h <= size[0]
+    assert transform.apply_image(image).shape == image.shape
+    if crop.h < size[0] and crop.w < size[1]:  # not cut at the border
+        assert crop.h * crop.w == pytest.approx(area * size[0] * size[1], abs=size[0] + size[1])
+        stretch = (crop.h / crop.w) / (size[0] / size[1])
+        slack = 1 + 0.6 / crop.h + 0.6 / crop.w  # sides are rounded
+        assert 3 / 4 / slack**2 <= stretch <= 4 / 3 * slack**2
+    window = np.array([[crop.x0, crop.y0, crop.x0 + crop.w, crop.y0 + crop.h]], dtype=float)
+    np.testing.assert_allclose(transform.apply_box(window)[0], [0, 0, size[1], size[0]], atol=1e-6)
+
+
+def test_whole_image_is_the_largest_crop():
+    image = numbered(12, 6)
+    with seeded(1):
+        crops = [RandomResizedCrop((1.0, 1.0)).get_transform(image).transforms[0] for _ in range(9)]
+    assert all(c.h == 12 or c.w == 6 for c in crops)
+
+
+def test_blur_keeps_the_mean_and_the_boxes():
+    image = np.zeros((41, 41, 3), np.float32)
+    image[20, 20] = 100
+    with seeded(0):
+        transform = GaussianBlur((2.0, 2.0)).get_transform(image)
+    blurred = transform.apply_image(image)
+    assert blurred.sum() == pytest.approx(300, rel=1e-4)
+    # A Gaussian of standard deviation 2: 100 / (2 pi 4) at its top.
+    assert blurred[20, 20, 0] == pytest.approx(100 / (8 * np.pi), rel=0.02)
+    box = np.array([[1.0, 2, 3, 4]])
+    np.testing.assert_array_equal(transform.apply_box(box), box)
+
+
+def whole(image: np.ndarray) -> np.ndarray:
+    return np.array([[0.0, 0.0, image.shape[1], image.shape[0]]])
+
+
+def inside(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    assert np.allclose(box, box.round(), atol=1e-9)
+    x1, y1, x2, y2 = box.round().astype(int).tolist()
+    return image[y1:y2, x1:x2]
+
+
+def is_all_but(image: np.ndarray, box: np.ndarray, fill) -> bool:
+    rest = np.ones(image.shape[:2], bool)
+    inside(rest, box)[:] = False
+    return bool((image[rest] == np.asarray(fill, image.dtype)).all())
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=SIZES, room=st.tuples(st.integers(0, 40), st.integers(0, 40)), seed=SEEDS)
+def test_a_pasted_person_is_found_in_its_box_and_nowhere_else(size, room, seed):
+    image = numbered(*size)
+    canvas = size[0] + room[0], size[1] + room[1]
+    with seeded(seed):
+        transform = RandomPaste(canvas, FILL).get_transform(image)
+    found, (box,) = transform.apply_image(image), transform.apply_box(whole(image))
+    assert found.shape == (*canvas, 3)
+    assert np.array_equal(inside(found, box), image)
+    assert is_all_but(found, box, FILL)
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=SIZES, part=st.tuples(*[st.floats(0, 1)] * 4), seed=SEEDS)
+def test_any_box_of_a_pasted_picture_moves_by_whole_pixels(size, part, seed):
+    image = numbered(*size)
+    box = np.array([[part[0] * size[1], part[1] * size[0], size[1], size[0]]])
+    with seeded(seed):
+        transform = RandomPaste((120, 130), FILL).get_transform(image)
+    shift = transform.apply_box(box) - box
+    assert np.allclose(shift, [[transform.x, transform.y] * 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=SIZES, seed=SEEDS)
+def test_at_ratio_and_scale_1_expand_resize_leaves_a_picture_as_it_is(size, seed):
+    image = numbered(*size)
+    with seeded(seed):
+        transform = ExpandResize((1.0, 1.0), size, FILL).get_transform(image)
+    assert np.array_equal(transform.apply_image(image), image)
+    assert np.array_equal(transform.apply_box(whole(image)), whole(image))
+
+
+@settings(max_examples=80, deadline=None)
+@given(size=SIZES, canvas=SIZES, least=st.floats(1, 3), more=st.floats(0, 2), seed=SEEDS)
+def test_an_expanded_person_fills_its_box_of_the_drawn_share(size, canvas, least, more, seed):
+    image = np.full((*size, 3), 9, np.float32)
+    with seeded(seed):
+        transform = ExpandResize((least, least + more), canvas, FILL).get_transform(image)
+    found, (box,) = transform.apply_image(image), transform.apply_box(whole(image))
+    assert found.shape == (*canvas, 3)
+    assert np.allclose(inside(found, box), 9)
+    assert is_all_but(found, box, FILL)
+    sides = np.array([box[3] - box[1], box[2] - box[0]])
+    # The larger of the two shares of the canvas is 1 / ratio, to the half pixel of rounding.
+    k = int(np.argmax(np.array(size) / canvas))
+    assert canvas[k] / (least + more) - 0.51 <= sides[k] <= max(canvas[k] / least + 0.51, 1)
+    scale = sides[k] / size[k]
+    assert abs(sides[1 - k] - size[1 - k] * scale) <= 1 + size[1 - k] / size[k]  # shape is kept
+
+
+def test_an_expanded_person_of_the_shape_of_the_canvas_has_its_share_of_the_area():
+    image = np.zeros((64, 32, 3), np.uint8)
+    (box,) = ExpandResize((4, 4), (512, 256), FILL).get_transform(image).apply_box(whole(image))
+    assert np.prod(box[2:] - box[:2]) / (512 * 256) == 1 / 4**2
+
+
+def test_every_place_of_the_canvas_occurs_equally_often():
+    image = numbered(4, 3)
+    counts: dict[tuple[int, int], int] = {}
+    with seeded(0):
+        for _ in range(1600):
+            transform = RandomPaste((5, 6), FILL).get_transform(image)
+            at = transform.x, transform.y
+            counts[at] = counts.get(at, 0) + 1
+    assert len(counts) == 2 * 4
+    assert 140 < min(counts.values()) and max(counts.values()) < 260
+
+
+@pytest.mark.parametrize("canvas", [(63, 100), (100, 31)])
+def test_a_picture_larger_than_the_canvas_is_an_error_that_says_what_to_do(canvas):
+    with pytest.raises(ConfigError, match="32x64 does not fit .* INPUT.HYBRID.CANVAS_SIZE"):
+        RandomPaste(canvas, FILL).get_transform(numbered(64, 32))
+
+
+@pytest.mark.parametrize("ratio", [(0.9, 2.0), (3.0, 2.0)])
+def test_a_canvas_smaller_than_its_picture_is_an_error(ratio):
+    with pytest.raises(ConfigError, match="INPUT.HYBRID.EXPAND_RATIO"):
+        ExpandResize(ratio, (64, 32), FILL)
+
+
+def test_hue_turns_colours_and_leaves_greys():
+    image = np.array([[[200, 40, 40], [90, 90, 90]]], np.uint8)
+    with seeded(1):
+        found = RandomHue(0.5).get_transform(image).apply_image(image)
+    assert not np.array_equal(found[0, 0], image[0, 0])
+    assert found[0, 0].max() == 200 and found[0, 0].min() == 40  # value and saturation stay
+    assert np.array_equal(found[0, 1], image[0, 1])
+    assert np.array_equal(RandomHue(0.0).get_transform(image).apply_image(image), image)

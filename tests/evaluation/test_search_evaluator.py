@@ -21,6 +21,7 @@ from person_search.data.datasets import register_all
 from person_search.errors import ConfigError, ResultsError
 from person_search.evaluation import (
     CBGM,
+    KReciprocal,
     SearchEvaluator,
     SearchResults,
     build_evaluator,
@@ -198,7 +199,7 @@ def test_every_number_in_the_json_stands_beside_its_protocol(evaluate, tmp_path)
     assert report["data set"] == CUHK
     expected = {"mAP", "top1", "top5", "top10", "protocol"}
     said = {"name", "gallery", "gallery_size", "conventions", "boxes", "det_thresh"}
-    said |= {"score_weighting", "cbgm", "n_queries", "n_undefined"}
+    said |= {"score_weighting", "cbgm", "rerank", "n_queries", "n_undefined"}
     assert len(report["search"]) == 3 * len(MetadataCatalog.get(CUHK).protocols)
     for task, values in report["search"].items():
         assert set(values) == expected
@@ -249,10 +250,12 @@ def test_the_csv_has_one_row_per_query(evaluate, tmp_path):
 
 @pytest.mark.parametrize("name", [PRW, CUHK])
 def test_the_saved_results_give_the_same_numbers_again(evaluate, tmp_path, name):
-    found = evaluate(name, "TEST.SEARCH.CBGM", (5, 2), "TEST.SEARCH.GT_BOXES", True, confused=True)
+    options = ("TEST.SEARCH.CBGM", (5, 2), "TEST.SEARCH.RERANK", (5, 2, 0.3, 50))
+    found = evaluate(name, *options, "TEST.SEARCH.GT_BOXES", True, confused=True)
     results = SearchResults.load(tmp_path / f"results_{name}.npz")
     assert results.protocol.startswith(name)
     variants = {"": {}, "_gt": {"use_gt_boxes": True}, "_cbgm": {"cbgm": CBGM(5, 2)}}
+    variants["_rerank"] = {"rerank": KReciprocal(5, 2, 0.3, 50)}
     for variant, kwargs in variants.items():
         again = evaluate_search(results, **kwargs).summary()
         assert {k: 100 * v for k, v in again.items()} == found[f"search{variant}"]

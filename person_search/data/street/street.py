@@ -80,30 +80,46 @@ def draw_street(
     if not layouts or not set(layouts) <= set(_IMAGES):
         raise DatasetError(f"Street layouts {layouts!r}: choose from {', '.join(_IMAGES)}")
     target = Path(root) / "street" / size
+    check = partial(_check_drawn, target, seed, layouts)
+    draw = partial(_draw, size=STREET_SIZES[size], seed=seed, layouts=layouts, workers=workers)
+    if write_once(target, check, draw, _megabytes(STREET_SIZES[size])):
+        logger.info("Drew Street (%s, seed %d) in %s", size, seed, target)
+    return target
+
+
+def write_once(
+    target: Path, check: Callable[[], None], draw: Callable[[Path], None], megabytes: int
+) -> bool:
+    """Makes a folder with all its files, or finds it made; whether it was made now.
+
+    Args:
+        target: the folder.
+        check: raises unless it is finished and what is wanted.
+        draw: writes the files into a folder, which then becomes the target.
+        megabytes: of disk space, for the error message.
+    """
     if target.exists():
-        _check_drawn(target, seed, layouts)
-        return target
+        check()
+        return False
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{size}-", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         temporary.chmod(0o755)
-        _draw(temporary, STREET_SIZES[size], seed, layouts, workers)
+        draw(temporary)
         os.replace(temporary, target)
     except OSError as error:
         if target.exists():  # another process has drawn it in the meantime
-            _check_drawn(target, seed, layouts)
-            return target
-        need = _megabytes(STREET_SIZES[size])
+            check()
+            return False
         raise DatasetError(
-            f"{target}: Street cannot be written there ({error}); it needs about {need} MB of free "
-            "space in a folder that you may write to"
+            f"{target}: Street cannot be written there ({error}); it needs about {megabytes} MB of "
+            "free space in a folder that you may write to"
         ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    logger.info("Drew Street (%s, seed %d) in %s", size, seed, target)
-    return target
+    return True
 
 
 def _check_drawn(target: Path, seed: int, layouts: tuple[str, ...]) -> None:
@@ -133,12 +149,7 @@ def _draw(root: Path, size: StreetSize, seed: int, layouts: tuple[str, ...], wor
         paths[layout] = images(root / folder, names)
         paths[layout][0].parent.mkdir(parents=True)
     first, *further = paths.values()
-    draw = partial(_draw_one, size=size, seed=seed, style=DAY)
-    drawn = []
-    with tqdm(total=len(jobs), desc=f"Drawing Street ({size.name})", unit="frame") as progress:
-        for annotation in _map(draw, jobs, first, workers):
-            drawn.append(annotation)
-            progress.update()
+    drawn = draw_frames(jobs, first, size, seed, DAY, workers)
     for others in further:
         for source, destination in zip(first, others, strict=True):
             _link(source, destination)
@@ -148,6 +159,24 @@ def _draw(root: Path, size: StreetSize, seed: int, layouts: tuple[str, ...], wor
     if "cuhk" in layouts:
         write_cuhk_sysu(root / "CUHK-SYSU", train, test, seed)
     _write_stamp(root / STAMP, size, seed, layouts)
+
+
+def draw_frames(
+    jobs: list[tuple[str, int]],
+    paths: list[Path],
+    size: StreetSize,
+    seed: int,
+    style: StreetStyle,
+    workers: int,
+) -> list[Annotation]:
+    """Draws frames, each a split and an index in it, and writes their pictures."""
+    draw = partial(_draw_one, size=size, seed=seed, style=style)
+    drawn = []
+    with tqdm(total=len(jobs), desc=f"Drawing Street ({size.name})", unit="frame") as progress:
+        for annotation in _map(draw, jobs, paths, workers):
+            drawn.append(annotation)
+            progress.update()
+    return drawn
 
 
 def _draw_one(

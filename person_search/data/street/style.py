@@ -67,3 +67,31 @@ class StreetStyle:
 
 
 DAY = StreetStyle()
+
+
+def _everywhere(look: CameraLook) -> tuple[CameraLook, ...]:
+    return (look,) * len(DAY.looks)
+
+
+NOON = StreetStyle(
+    looks=_everywhere(CameraLook((1.10, 1.05, 0.94), 1.25, 0.80)), look_jitter=0.06, shadow=0.6
+)
+NIGHT = StreetStyle(
+    looks=_everywhere(CameraLook((0.62, 0.68, 0.90), 0.55, 1.35)),
+    look_jitter=0.08,
+    light=0.15,
+    noise=9.0,
+    blur=(0.8, 1.3),
+    shadow=0.1,
+)
+DUSK = StreetStyle(
+    looks=_everywhere(CameraLook((1.05, 0.82, 0.66), 0.85, 1.15)), look_jitter=0.06, noise=5.0
+)
+FOG = StreetStyle(
+    looks=_everywhere(CameraLook((1.02, 1.04, 1.06), 0.40, 0.62)),
+    look_jitter=0.04,
+    blur=(0.9, 1.5),
+    shadow=0.05,
+)
+WEB = StreetStyle(look_jitter=0.15, light=0.2, person_light=0.15, jpeg_quality=35)
+"""Looks of other domains; see person_search.data.street.domains."""

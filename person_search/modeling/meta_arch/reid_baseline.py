@@ -3,9 +3,12 @@
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.structures import Boxes
 from torch import Tensor, nn
 
-from ..reid import ReIDBranch
+from person_search.errors import ConfigError
+
+from ..reid import ReIDBranch, WholeImage
 
 
 @META_ARCH_REGISTRY.register()
@@ -19,6 +22,9 @@ class ReIDBaseline(nn.Module):
         backbone: the base.
         reid: branch whose pooler takes whole images (``MODEL.REID.POOLER WholeImage``).
         pixel_mean, pixel_std: per channel, in the scale of the images.
+
+    Raises:
+        ConfigError: the branch has another pooler.
     """
 
     @configurable
@@ -31,6 +37,11 @@ class ReIDBaseline(nn.Module):
         pixel_std: tuple[float, ...],
     ):
         super().__init__()
+        if not isinstance(reid.pooler, WholeImage):
+            raise ConfigError(
+                "ReIDBaseline sees crops, which have no boxes to pool: set MODEL.REID.POOLER "
+                "WholeImage"
+            )
         self.backbone, self.reid = backbone, reid
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
@@ -57,8 +68,20 @@ class ReIDBaseline(nn.Module):
                 ``person_id``.
         """
         images = torch.stack([x["image"].to(self.device) for x in batched_inputs]).float()
-        features = self.backbone((images - self.pixel_mean) / self.pixel_std)
+        images = (images - self.pixel_mean) / self.pixel_std
         if self.training:
             ids = torch.tensor([x["person_id"] for x in batched_inputs], device=self.device)
-            return self.reid.losses(features, [], [ids])
-        return [{"embeds": embeds} for embeds in self.reid.embed(features, [])]
+            return self.learn(images, ids)[1]
+        return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
+
+    def learn(self, images: Tensor, person_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Embeddings (R, D), not normalised, and losses of normalised crops (R, 3, H, W).
+
+        R may be 0: the losses are 0 then, and their gradients touch every parameter.
+        """
+        if len(images):
+            return self.reid.learn(self.backbone(images), [], [person_ids])
+        nobody = Boxes(images.new_zeros(0, 4))
+        embeddings, losses = self.reid.learn({}, [nobody], [person_ids])
+        zero = sum(p.sum() for p in self.backbone.parameters()) * 0.0
+        return embeddings, {name: loss + zero for name, loss in losses.items()}

@@ -1,0 +1,83 @@
+"""Steps on batches that do not fit into memory at once."""
+
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+
+import torch
+from detectron2.engine import SimpleTrainer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from person_search.errors import ConfigError
+
+
+class AccumulatingTrainer(SimpleTrainer):
+    """detectron2's trainer that puts a batch through the model in parts and adds up gradients.
+
+    Each part weighs as its share of the batch, so the step is that of the whole batch wherever a
+    loss is a mean over images. Batch norm sees the parts, a loss that is a mean over persons is
+    that of each part, and triplets are looked for within one.
+
+    Args:
+        model, data_loader, optimizer: of ``SimpleTrainer``.
+        parts: number of parts; no more than the images of a batch.
+        mixed_precision: float16 autocast with scaled gradients, on a GPU.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: DataLoader,
+        optimizer: Optimizer,
+        parts: int,
+        mixed_precision: bool = False,
+    ):
+        super().__init__(model, data_loader, optimizer)
+        self.parts, self.mixed_precision = parts, mixed_precision
+        self.grad_scaler = torch.amp.GradScaler(enabled=mixed_precision)
+
+    def run_step(self) -> None:
+        """One step of the optimiser; the losses that it writes are those of the whole batch."""
+        assert self.model.training, "the model was changed to eval mode"
+        start = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+        if len(batch) < self.parts:
+            raise ConfigError(
+                f"SOLVER.ACCUMULATE is {self.parts}, but a process has {len(batch)} image(s) per "
+                "batch: lower it, or raise SOLVER.IMS_PER_BATCH"
+            )
+        bounds = [len(batch) * i // self.parts for i in range(self.parts + 1)]
+        self.optimizer.zero_grad()
+        losses = defaultdict(float)
+        for first, last in zip(bounds, bounds[1:], strict=False):
+            # Ranks exchange gradients once, with those of the last part.
+            alone = isinstance(self.model, DistributedDataParallel) and last < len(batch)
+            with self.model.no_sync() if alone else nullcontext():
+                for name, loss in self._backward(batch[first:last], len(batch)).items():
+                    losses[name] += loss
+        self.after_backward()
+        self._write_metrics(losses, data_time)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def _backward(self, part: list[dict], batch_size: int) -> dict[str, torch.Tensor]:
+        """Add the gradients of a part; returns its share of the losses, detached."""
+        with torch.autocast("cuda", torch.float16, enabled=self.mixed_precision):
+            losses = self.model(part)
+        losses = {name: loss * (len(part) / batch_size) for name, loss in losses.items()}
+        self.grad_scaler.scale(sum(losses.values())).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def state_dict(self) -> dict:
+        """See ``SimpleTrainer``; with the scale of mixed precision."""
+        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """See ``SimpleTrainer``."""
+        super().load_state_dict(state_dict)
+        if saved := state_dict.get("grad_scaler"):  # empty of a run without mixed precision
+            self.grad_scaler.load_state_dict(saved)
