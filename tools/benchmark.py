@@ -4,10 +4,19 @@ Each part is a module of ``tools/benchmarks`` with ``add_arguments(parser)`` and
 """
 
 import argparse
+import sys
 
-from benchmarks import evaluator
+from benchmarks import crop_loader, evaluator, gallery, inference, training_step
 
-PARTS = {"evaluator": evaluator}
+from person_search.errors import PersonSearchError
+
+PARTS = {
+    "evaluator": evaluator,
+    "gallery": gallery,
+    "crop_loader": crop_loader,
+    "training_step": training_step,
+    "inference": inference,
+}
 
 
 def main() -> None:
@@ -22,7 +31,10 @@ def main() -> None:
         )
         module.add_arguments(command)
     args = parser.parse_args()
-    PARTS[args.part].run(args)
+    try:
+        PARTS[args.part].run(args)
+    except PersonSearchError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

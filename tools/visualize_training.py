@@ -12,10 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
+from matplotlib.figure import Figure
 
 SEARCH = {"search/mAP": "mAP", "search/top1": "top-1", "detection/AP": "detection AP"}
 
@@ -43,7 +40,8 @@ def draw_curves(run: Path) -> Path:
     losses = sorted({k for r in records for k in r if "loss" in k and k != "total_loss"})
     evaluated = [k for k in SEARCH if series(records, k)[0]]
     panels = 3 if evaluated else 2
-    figure, axes = plt.subplots(1, panels, figsize=(5 * panels, 3.6), layout="constrained")
+    figure = Figure(figsize=(5 * panels, 3.6), layout="constrained")
+    axes = figure.subplots(1, panels)
     for key in ["total_loss", *losses]:
         axes[0].plot(*series(records, key), label=key, lw=2 if key == "total_loss" else 1)
     axes[0].set(title="losses", yscale="log", xlabel="iteration")
@@ -59,7 +57,6 @@ def draw_curves(run: Path) -> Path:
         axis.grid(alpha=0.3)
     path = run / "curves.png"
     figure.savefig(path, dpi=120)
-    plt.close(figure)
     return path
 
 

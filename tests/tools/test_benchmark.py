@@ -1,7 +1,9 @@
-"""tools/benchmark.py: its figures compare like with like."""
+"""tools/benchmark.py: its figures compare like with like. Times themselves are not tested."""
 
 import json
+import os
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import benchmark
-from benchmarks import evaluator, synthetic
+from benchmarks import common, evaluator, inference, synthetic, training_step
+from street_runs import CONFIG, OPTS, REPOSITORY, registered
 
 from person_search.evaluation import evaluate_detection
 
+STL = CONFIG.with_name("stl.yaml")
+CROPS = REPOSITORY / "configs" / "ReID-Pretrain" / "Street.yaml"
 SMALL = {
     "prw": synthetic.Size(60, 250, 160, 8, 20, 300, None, 6),
     "cuhk100": synthetic.Size(60, 250, 100, 20, 20, 300, 30, 0),
@@ -36,3 +41,76 @@ def test_loop_detection_agrees():
     results = synthetic.synthetic_results(SMALL["prw"], dim=4)
     ours = evaluate_detection(results)
     np.testing.assert_allclose((ours.recall, ours.ap), evaluator.loop_detection(results))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a part with tiny models; returns its JSON."""
+
+    def run(part, configs, *args, opts=()):
+        line = [part, "--json", *args, "--config-file", *configs, "--opts", *OPTS, *opts]
+        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, line)])
+        benchmark.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def street(street_root):
+    with registered(street_root):
+        yield
+
+
+def test_the_crop_loaders_give_the_same_crops(street, tmp_path, run):
+    opts = ["INPUT.REID.CROP_CACHE", tmp_path, "SOLVER.IMS_PER_BATCH", 8]
+    args = ["--batches", 2, "--decoded-batches", 1]
+    (row,) = run("crop_loader", [CROPS], *args, opts=opts)["rows"]
+    assert row["same batches"] is True and row["batch"] == 8
+    assert row["ratio"] == row["cached crops/s"] / row["decoded crops/s"]
+    with pytest.raises(SystemExit, match="trains on frames"):
+        run("crop_loader", [CONFIG])
+
+
+def test_the_training_step_is_the_sum_of_its_parts(street, tmp_path, monkeypatch, run):
+    monkeypatch.setattr(training_step, "in_fresh_process", lambda function, *args: function(*args))
+    opts = ["INPUT.REID.CROP_CACHE", tmp_path, "INPUT.REID.SIZE", (64, 32)]
+    report = run("training_step", [CONFIG, CROPS], "--steps", 2, "--warmup", 1, opts=opts)
+    first, second = report["rows"]
+    for row, unit in ((first, "frames/s"), (second, "crops/s")):
+        parts = sum(row[f"{part} ms"] for part in training_step.PARTS)
+        assert row["step ms"] == pytest.approx(parts)
+        assert row[unit] == pytest.approx(1000 * 4 / row["step ms"])
+        assert row["step ratio"] == pytest.approx(row["step ms"] / first["step ms"])
+
+
+def test_a_fresh_process_is_another_one():
+    assert common.in_fresh_process(os.getpid) != os.getpid()
+
+
+def test_inference_stages_add_up_at_a_fixed_number_of_persons(run):
+    args = ["--sizes", "160x120", "--persons", 3, "--batch", 2, "--autocast"]
+    report = run("inference", [STL, CONFIG], *args, "--repeats", 1, "--warmup", 0)
+    rows = report["rows"]
+    variants = [(Path(row["config"]).stem, row["precision"]) for row in rows]
+    assert variants == list(product(("stl", "stl_mrfp"), ("fp32", "bf16")))
+    for row in rows:
+        stages = sum(row[f"{stage} ms"] for stage in inference.STAGES)
+        assert row["total ms"] == pytest.approx(stages)
+        assert row["frames/s"] == pytest.approx(1000 / stages)
+        assert row["ratio"] == pytest.approx(row["total ms"] / rows[0]["total ms"])
+        assert all(row[f"{stage} ms"] > 0 for stage in ("base", "proposals", "box head", "re-ID"))
+    assert "3 persons each" in report["note"]
+
+
+@pytest.mark.parametrize(
+    "config, size, persons, message",
+    [
+        (CONFIG, "160x120", 30, "instead of --persons 30: choose fewer"),
+        (CONFIG, "160", 3, "write WIDTHxHEIGHT"),
+        (CROPS, "160x120", 3, "finds no persons"),
+    ],
+)
+def test_inference_refuses_what_it_cannot_measure(config, size, persons, message, run):
+    with pytest.raises(SystemExit, match=message):
+        run("inference", [config], "--sizes", size, "--persons", persons, "--repeats", 1)

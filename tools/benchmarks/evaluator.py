@@ -7,7 +7,6 @@ their APs is printed too.
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +22,7 @@ from person_search.evaluation import (
     resolve_galleries,
 )
 
+from .common import peak_gib
 from .synthetic import SIZES, synthetic_results
 
 
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     results = synthetic_results(SIZES[args.protocol], args.dim, args.seed)
     n_queries = len(results.query_ids)
-    base_memory = _peak_gib()
+    base_memory = peak_gib()
     galleries, index_s = _timed(resolve_galleries, results)
     metrics, search_s = _timed(evaluate_search, results, galleries)
     cbgm = CBGM(30, 4) if results.kind == "prw" else CBGM(10, 3)
     _, cbgm_s = _timed(evaluate_search, results, galleries, cbgm=cbgm)
     _, detection_s = _timed(evaluate_detection, results)
-    memory = _peak_gib()
+    memory = peak_gib()
 
     rng = np.random.default_rng(args.seed)
     sample = rng.choice(n_queries, min(args.reference_queries, n_queries), replace=False)
@@ -149,7 +149,3 @@ def _timed(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, float]:
     start = time.process_time()
     value = function(*args, **kwargs)
     return value, time.process_time() - start
-
-
-def _peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

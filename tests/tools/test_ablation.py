@@ -1,0 +1,129 @@
+"""tools/ablation.py: what it runs, that nothing is run twice, and the table it writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import ablation  # noqa: E402  (found through the line above)
+from ablations.tables import TABLES, load_table  # noqa: E402
+
+
+class Trainings:
+    """Stands for train_net.py: notes each command and writes metrics that depend on the seed."""
+
+    def __init__(self):
+        self.commands: list[list[str]] = []
+        self.fails = 0
+
+    def __call__(self, command, **kwargs):
+        if command[0] == "git":
+            said = "abc1234\n" if "rev-parse" in command else ""
+            return subprocess.CompletedProcess(command, 0, stdout=said)
+        self.commands.append(command)
+        if self.fails:
+            self.fails -= 1
+            kwargs["stdout"].write("no frame file found\n")
+            return subprocess.CompletedProcess(command, 1)
+        seed = float(command[command.index("SEED") + 1])
+        folder = Path(command[command.index("OUTPUT_DIR") + 1])
+        metrics = {"search/mAP": 40 + seed, "search/top1": 60 + 2 * seed, "reid/mAP": 1.0}
+        (folder / "metrics.json").write_text(json.dumps(metrics) + "\n")
+        return subprocess.CompletedProcess(command, 0)
+
+    def of(self, word: str) -> list[list[str]]:
+        return [c for c in self.commands if c[3] == f"configs/{word}.yaml"]
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> Trainings:
+    trainings = Trainings()
+    monkeypatch.setattr(ablation.subprocess, "run", trainings)
+    return trainings
+
+
+def run(tmp_path: Path, *words: str, table: str = "stl-2") -> tuple[int, str]:
+    args = ablation.parse([table, "--output", str(tmp_path), *words])
+    failed = ablation.run_table(load_table(table), args)
+    return failed, (tmp_path / "Street" / f"{table}.md").read_text()
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("data", ["Street", "PRW", "PRW-Small", "CUHK-SYSU"])
+def test_every_table_names_configs_that_exist(name, data):
+    table = load_table(name)
+    assert all((ROOT / "configs" / f"{c}.yaml").is_file() for c in table.configs(data))
+    assert {row.start for row in table.rows} <= {"", ablation.IMAGENET, *table.starts}
+    assert len({row.name for row in table.rows}) == len(table.rows)
+
+
+def test_a_table_of_two_seeds(trainings, tmp_path):
+    failed, text = run(tmp_path, "--seeds", "2")
+    assert failed == 0
+    # Mean and standard deviation of 41 and 42, and of 62 and 64.
+    row = next(line for line in text.splitlines() if line.startswith("| STL + MRFP "))
+    assert row == "| STL + MRFP | 41.5 ± 0.7 | 63.0 ± 1.4 |  |  | 2 | 61.6 / 90.5 |"
+    assert "| ImageNet |  |  |  |  | needs --imagenet FILE | 50.6 / 86.6 |" in text
+    assert "python tools/ablation.py stl-2" in text and "commit abc1234." in text
+
+
+def test_pre_training_is_done_once_per_seed_and_handed_on(trainings, tmp_path):
+    run(tmp_path, "--seeds", "2", "SOLVER.EPOCHS", "5", "--pretraining", "SOLVER.EPOCHS", "9")
+    assert len(trainings.of("ReID-Pretrain/Street")) == 2
+    for command in trainings.of("Street/stl_mrfp"):
+        weights = Path(command[command.index("MODEL.WEIGHTS") + 1])
+        seed = command[command.index("SEED") + 1]
+        assert weights.parts[-2:] == (f"seed_{seed}", "model_final.pth")
+        assert weights.parent.parent.parent.name == "ReID-Pretrain"
+        assert command[command.index("SOLVER.EPOCHS") + 1] == "5"
+    for command in trainings.of("ReID-Pretrain/Street"):
+        assert command[command.index("SOLVER.EPOCHS") + 1] == "9"
+
+
+def test_the_same_command_again_runs_nothing_and_another_table_shares(trainings, tmp_path):
+    run(tmp_path, "--seeds", "1")
+    number = len(trainings.commands)
+    run(tmp_path, "--seeds", "1")
+    assert len(trainings.commands) == number
+    run(tmp_path, "--seeds", "1", table="poster")
+    new = {c[3] for c in trainings.commands[number:]}
+    assert "configs/SelfSupervised-Pretrain/Street.yaml" in new
+    assert "configs/Street/stl_mrfp.yaml" not in new
+
+
+def test_other_settings_are_refused_before_anything_is_lost(trainings, tmp_path):
+    run(tmp_path, "--seeds", "1")
+    number = len(trainings.commands)
+    table = (tmp_path / "Street" / "stl-2.md").read_text()
+    with pytest.raises(SystemExit, match="another --output"):
+        run(tmp_path, "--seeds", "1", "SOLVER.EPOCHS", "5")
+    assert len(trainings.commands) == number
+    assert (tmp_path / "Street" / "stl-2.md").read_text() == table
+
+
+def test_a_failed_run_costs_its_row_alone_and_is_repeated(trainings, tmp_path, capsys):
+    trainings.fails = 1
+    failed, text = run(tmp_path, "--seeds", "1")
+    assert failed == 1
+    assert "no frame file found" in capsys.readouterr().err
+    assert "| random |  |  |  |  | not yet run |" in text and "| STL | 41.0 |" in text
+    failed, text = run(tmp_path, "--seeds", "1")
+    assert failed == 0 and "| random | 41.0 |" in text
+
+
+def test_rows_of_a_pre_training_get_its_options(trainings, tmp_path):
+    words = ("--seeds", "1", "SOLVER.EPOCHS", "5", "--pretraining", "SOLVER.EPOCHS", "9")
+    run(tmp_path, *words, table="stl-6")
+    epochs = {c[c.index("SOLVER.EPOCHS") + 1] for c in trainings.commands}
+    assert epochs == {"9"} and len(trainings.commands) == 3
+
+
+def test_keys_without_values_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        ablation.parse(["stl-2", "SOLVER.EPOCHS"])
+    assert "pairs" in capsys.readouterr().err
