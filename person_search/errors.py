@@ -23,3 +23,11 @@ class WeightsError(PersonSearchError):
 
 class ResultsError(PersonSearchError):
     """A saved-results file that is damaged, or lacks the arrays an evaluation needs."""
+
+
+class GalleryError(PersonSearchError):
+    """A gallery that is missing, cannot be written, or was made by another model."""
+
+
+class QueryError(PersonSearchError):
+    """A query picture without a person, or a query box outside its picture."""

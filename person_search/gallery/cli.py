@@ -1,0 +1,359 @@
+"""Find a person in your own pictures and videos.
+
+    person-search index photos/ films/*.mp4 --model configs/PRW/stl_mrfp.yaml \\
+        --weights model_final.pth --gallery my_gallery
+    person-search search party.jpg --box 120,80,60,170 --gallery my_gallery --html found.html
+    person-search info --gallery my_gallery
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+
+import numpy as np
+from tabulate import tabulate
+
+from person_search.errors import GalleryError, PersonSearchError, QueryError
+
+from .export import export_rows
+from .index import GalleryIndex, open_gallery
+from .persons import Filter, to_datetime
+
+# What loads a model or draws is imported where it is used: half of the commands need neither.
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="person-search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (function, add_arguments, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("--gallery", required=True, help="folder, s3://... or http://...")
+        add_arguments(command)
+        command.set_defaults(function=function)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model (default: the one that the gallery was made with)")
+    group.add_argument("--model", metavar="CONFIG", help="a config file")
+    group.add_argument("--weights", metavar="FILE", help="trained with it")
+    group.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+    group.add_argument(
+        "--opts", nargs="+", default=[], metavar="KEY VALUE", help="override the config"
+    )
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("only rows that fit")
+    group.add_argument("--camera", action="append", default=[], help="may be given several times")
+    group.add_argument("--since", type=_time, help="2026-05-01T12:00; UTC unless it has a zone")
+    group.add_argument("--until", type=_time, help="before that time")
+    group.add_argument("--min-score", type=float, help="of the detection")
+
+
+def _time(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time: write 2026-05-01 or 2026-05-01T12:00"
+        ) from None
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _box(text: str) -> np.ndarray:
+    """ "x,y,w,h" -> (4,) xyxy."""
+    try:
+        x, y, w, h = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a box: write x,y,width,height") from None
+    return np.array([x, y, x + w, y + h])
+
+
+def _filter(args: argparse.Namespace) -> Filter:
+    return Filter(tuple(args.camera), args.since, args.until, args.min_score)
+
+
+# ------------------------------------------------------------------------------------------ index
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="file, folder or pattern")
+    _add_model(parser)
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument("--camera", help="of all files (default: the name of each one's folder)")
+    camera.add_argument("--camera-pattern", metavar="REGEX", help=r"found in a path, as c(\d+)s")
+    parser.add_argument(
+        "--every", type=_positive, default=25, help="each so-manieth frame of a video (default: 25)"
+    )
+    parser.add_argument("--start", type=_time, help="when videos began (default: as they say)")
+    parser.add_argument("--batch-size", type=_positive, default=4)
+    parser.add_argument("--workers", type=_positive, default=2, help="threads that decode")
+
+
+def index(args: argparse.Namespace) -> int:
+    """Add files to a gallery."""
+    from .indexing import Indexer
+    from .sources import find_files
+
+    files = find_files(args.sources, args.camera, args.camera_pattern)
+    searcher = _searcher(args)
+    gallery = open_gallery(args.gallery, searcher.made_by)
+    indexer = Indexer(
+        searcher,
+        gallery,
+        every=args.every,
+        start=args.start,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        progress=sys.stderr.isatty(),
+    )
+    report = indexer.run(files)
+    print(
+        f"{report.persons} persons in {report.frames} frames of {report.files} files; "
+        f"{report.skipped} files were there already; the gallery holds {gallery.count()} persons"
+    )
+    if report.problems:
+        print(f"{len(report.problems)} files could not be read, or not to their ends:")
+        for _, reason in sorted(report.problems):
+            print(f"  {reason}")
+    gallery.close()
+    return 0
+
+
+def _searcher(args: argparse.Namespace, gallery: GalleryIndex | None = None):
+    """The model that the options name, or else the gallery's own."""
+    from .searcher import PersonSearcher
+
+    if args.model:
+        if not args.weights:
+            raise GalleryError("--model needs --weights, too")
+        return PersonSearcher.from_config(args.model, args.weights, args.opts, args.device)
+    if args.opts:
+        raise GalleryError("--opts override a config: name it with --model")
+    try:
+        gallery = gallery or open_gallery(args.gallery)
+    except GalleryError as error:
+        raise GalleryError(f"{error}; to make one, give --model and --weights") from error
+    return PersonSearcher.from_gallery(gallery, args.weights, args.device)
+
+
+# ----------------------------------------------------------------------------------------- search
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "queries",
+        nargs="+",
+        metavar="QUERY",
+        help="picture, or film.mp4@SECONDS; several show the same person",
+    )
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--box", type=_box, action="append", metavar="X,Y,W,H", help="one per QUERY")
+    who.add_argument(
+        "--person", type=_positive, action="append", help="which one from the left, per QUERY"
+    )
+    who.add_argument("--all", action="store_true", help="look for everybody in QUERY")
+    parser.add_argument("--top-k", type=_positive, default=20)
+    parser.add_argument("--every-hit", action="store_true", help="not only the best of each frame")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--sheet", metavar="PNG", help="write a contact sheet")
+    parser.add_argument("--html", metavar="FILE", help="write a page with enlargeable pictures")
+    _add_filter(parser)
+    _add_model(parser)
+
+
+def search(args: argparse.Namespace) -> int:
+    """Look for a person."""
+    from .queries import everybody, one_person
+    from .ranking import rank
+    from .report import Finding, write_page, write_sheet
+
+    if args.all and len(args.queries) > 1:
+        raise QueryError("--all takes one QUERY: several show the same person")
+
+    gallery = open_gallery(args.gallery)
+    searcher = _searcher(args, gallery)
+    gallery.model.require_same(searcher.made_by, gallery.uri)
+    if args.all:
+        people = everybody(searcher, args.queries[0])
+    else:
+        people = [one_person(searcher, args.queries, args.box, args.person)]
+    embeds = np.stack([wanted.embed for wanted in people])
+    own = {(os.path.abspath(q.picture), q.seconds) for wanted in people for q in wanted.shown}
+    found = rank(gallery, embeds, args.top_k, _filter(args), not args.every_hit, own)
+    findings = [Finding(*pair) for pair in zip(people, found, strict=True)]
+    print(_as_json(findings, gallery) if args.json else _as_table(findings))
+    if args.sheet:
+        write_sheet(findings, args.sheet)
+    if args.html:
+        hits = "the best hit of each frame" if not args.every_hit else "every hit"
+        note = ", ".join([f"{gallery.count()} persons", hits, *_conditions(args)])
+        write_page(findings, args.gallery, note, args.html)
+    return 0
+
+
+def _conditions(args: argparse.Namespace) -> list[str]:
+    """The filter in words."""
+    given = {
+        "camera": " or ".join(args.camera),
+        "since": args.since,
+        "until": args.until,
+        "score at least": args.min_score,
+    }
+    return [f"{name} {value}" for name, value in given.items() if value not in ("", None)]
+
+
+def _as_table(findings: list) -> str:
+    from .queries import xywh
+    from .report import facts
+
+    parts, about = [], ("camera", "time", "at")
+    for finding in findings:
+        pictures = ", ".join(f"{q.picture} [{xywh(q.box)}]" for q in finding.wanted.shown)
+        rows = [
+            (i, f"{h.similarity:.3f}", *map(facts(h).get, about), h.picture, xywh(h.box))
+            for i, h in enumerate(finding.hits, start=1)
+        ]
+        head = ("", "similarity", *about, "picture", "x,y,w,h")
+        table = tabulate(rows, headers=head, disable_numparse=True)
+        parts.append(f"{finding.wanted.label}: {pictures}\n{table if rows else 'nobody fits'}")
+    return "\n\n".join(parts)
+
+
+def _as_json(findings: list, gallery: GalleryIndex) -> str:
+    searches = [
+        {
+            "label": finding.wanted.label,
+            "queries": [
+                {"picture": q.picture, "seconds": q.seconds, "box": [float(v) for v in q.box]}
+                for q in finding.wanted.shown
+            ],
+            "hits": [
+                {"rank": i, **asdict(hit), "time": hit.time and hit.time.isoformat()}
+                for i, hit in enumerate(finding.hits, start=1)
+            ],
+        }
+        for finding in findings
+    ]
+    return json.dumps({"gallery": gallery.uri, "searches": searches}, indent=1, ensure_ascii=False)
+
+
+# ------------------------------------------------------------------------- info, remove and export
+
+
+def add_no_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of a command that needs none."""
+
+
+def info(args: argparse.Namespace) -> int:
+    """Say what a gallery holds."""
+    gallery = open_gallery(args.gallery)
+    cameras, times = Counter(), []
+    for part in gallery.rows(embeds=False):
+        cameras.update(part.camera)
+        known = part.time[part.time >= 0]
+        times += [known.min(), known.max()] if len(known) else []
+    model = gallery.model
+    listed = ", ".join(f"{name or '(none)'} {number}" for name, number in sorted(cameras.items()))
+    span = " to ".join(f"{to_datetime(f(times)):%Y-%m-%d %H:%M:%S}" for f in (min, max) if times)
+    rows = [
+        ("gallery", gallery.uri),
+        ("engine", gallery.engine()),
+        ("persons", gallery.count()),
+        ("files", len(gallery.files())),
+        ("cameras", listed or "none"),
+        ("time", span or "unknown"),
+        ("weights", f"{model.weights} ({model.weights_hash})"),
+        ("config", model.config_hash),
+        ("embedding", model.dim),
+        ("score threshold", model.score_thresh),
+    ]
+    print(tabulate(rows, tablefmt="plain"))
+    return 0
+
+
+def add_remove_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="file, folder or pattern")
+    _add_filter(parser)
+
+
+def remove(args: argparse.Namespace) -> int:
+    """Remove files, or the rows that fit; such rows do not come back with the next indexing."""
+    where = _filter(args)
+    if bool(args.sources) == bool(where.conditions()):
+        raise GalleryError("say what to remove: either SOURCEs, or --camera, --until and the like")
+    gallery = open_gallery(args.gallery)
+    if args.sources:
+        known = list(gallery.files())
+        named = [path for path in known if any(_names(s, path) for s in args.sources)]
+        # One that was interrupted is in no list yet.
+        removed = gallery.delete_files(list({*named, *map(os.path.abspath, args.sources)}))
+    else:
+        removed = gallery.delete(where)
+    gallery.optimise()
+    print(f"removed {removed} persons; the gallery holds {gallery.count()}")
+    gallery.close()
+    return 0
+
+
+def _names(source: str, path: str) -> bool:
+    """Whether a file, folder or pattern names a path; neither need exist any more."""
+    source = os.path.abspath(source)
+    return path == source or path.startswith(source + os.sep) or fnmatchcase(path, source)
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", help="file.csv, file.jsonl, or file.npz with the embeddings")
+    _add_filter(parser)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write the rows to a file."""
+    number = export_rows(open_gallery(args.gallery), args.output, _filter(args))
+    print(f"{number} persons in {args.output}")
+    return 0
+
+
+COMMANDS = {
+    "index": (index, add_index_arguments, "add pictures, folders and videos to a gallery"),
+    "search": (search, add_search_arguments, "look for a person"),
+    "info": (info, add_no_arguments, "what a gallery holds"),
+    "remove": (remove, add_remove_arguments, "take files, or rows that fit, out of a gallery"),
+    "export": (export, add_export_arguments, "write the rows of a gallery to a file"),
+}
+"""Name -> what it does, its options, its summary."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; a user's mistake ends in one line and the status 1."""
+    args = build_parser().parse_args(argv)
+    warnings.simplefilter("ignore")
+    for name in ("person_search", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        return args.function(args)
+    except PersonSearchError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130

@@ -1,0 +1,219 @@
+"""The gallery: persons with their embeddings, in whichever engine its address names.
+
+Shape shorthand in this module:
+    N: rows; Q: queries; D: embedding size
+"""
+
+import importlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from person_search.errors import GalleryError
+
+from .persons import Filter, Hit, Persons
+
+MODEL_NOTE = "model"
+FILE_NOTE = "file:"
+"""Names of the notes in a gallery: its model, and how each file was read (prefix + path)."""
+
+
+@dataclass(frozen=True)
+class GalleryModel:
+    """What made the embeddings of a gallery: only embeddings of the same model can be compared.
+
+    Attributes:
+        config: the whole config as YAML, so that a search needs no config file.
+        weights: path of the weights.
+        config_hash, weights_hash: of what decides an embedding; paths play no part.
+        dim: size of an embedding.
+        score_thresh: detections with a lower score are not in the gallery.
+    """
+
+    config: str
+    weights: str
+    config_hash: str
+    weights_hash: str
+    dim: int
+    score_thresh: float
+
+    def require_same(self, other: "GalleryModel", uri: str) -> None:
+        """Raises GalleryError where ``other`` is not the model of the gallery ``uri``, this one."""
+        names = {
+            "weights_hash": "weights",
+            "dim": "embedding size",
+            "config_hash": "config",
+            "score_thresh": "score threshold",
+        }
+        for field, name in names.items():
+            ours, theirs = getattr(self, field), getattr(other, field)
+            if ours != theirs:
+                raise GalleryError(
+                    f"the gallery {uri} was made with another model ({name}: {ours}, yours: "
+                    f"{theirs}): use its own, {self.weights}, or index into a new gallery"
+                )
+
+
+class GalleryIndex(ABC):
+    """Five verbs on one gallery: upsert, search, delete, count, optimise; and what it remembers.
+
+    Rows that are upserted under a key that is there replace the old ones, see ``Persons.keys``.
+    Beside the rows a gallery keeps notes, short texts by name, such as its model and which files
+    it has seen. :func:`open_gallery` makes one.
+
+    Args:
+        uri: its address.
+
+    Attributes:
+        model: what made its embeddings.
+    """
+
+    model: GalleryModel
+
+    def __init__(self, uri: str):
+        self.uri = uri
+
+    def upsert(self, persons: Persons) -> None:
+        """Write rows; call it with a thousand or more at a time."""
+        self._check(persons.embed)
+        if len(persons):
+            keys = persons.keys()
+            last = list({key: row for row, key in enumerate(keys)}.values())
+            self._upsert([keys[row] for row in last], persons[last])
+
+    def search(
+        self, embeds: np.ndarray, top_k: int = 20, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """The most similar persons of each query, best first.
+
+        Args:
+            embeds: (Q, D), unit length.
+            top_k: how many of each at most.
+            where: only rows that fit.
+        """
+        embeds = np.ascontiguousarray(embeds, np.float32)
+        self._check(embeds)
+        if top_k < 1:
+            raise GalleryError(f"top_k is {top_k}; ask for one hit or more")
+        return self._search(embeds, top_k, where or Filter()) if len(embeds) else []
+
+    def _check(self, embeds: np.ndarray) -> None:
+        if embeds.ndim != 2 or embeds.shape[1] != self.model.dim:
+            raise GalleryError(
+                f"the gallery {self.uri} holds embeddings of size {self.model.dim}, these are "
+                f"{embeds.shape}: they are of another model"
+            )
+        # NaN is not near 1 either.
+        if not (np.abs(np.linalg.norm(embeds, axis=1) - 1) < 1e-2).all():
+            raise GalleryError("an embedding is not of unit length: its model is damaged")
+
+    @abstractmethod
+    def _upsert(self, keys: list[str], persons: Persons) -> None:
+        """Write rows whose keys are distinct."""
+
+    @abstractmethod
+    def _search(self, embeds: np.ndarray, top_k: int, where: Filter) -> list[list[Hit]]:
+        """See :meth:`search`."""
+
+    @abstractmethod
+    def delete(self, where: Filter) -> int:
+        """Remove the rows that fit; an empty filter removes all. Returns how many there were."""
+
+    @abstractmethod
+    def count(self, where: Filter | None = None) -> int:
+        """How many rows fit."""
+
+    @abstractmethod
+    def rows(self, where: Filter | None = None, embeds: bool = True) -> Iterator[Persons]:
+        """All rows that fit, in parts, in no order; ``embeds`` False: with D = 0."""
+
+    @abstractmethod
+    def optimise(self) -> None:
+        """Tidy up after many writes; may build a search index, which can take minutes."""
+
+    @abstractmethod
+    def write_notes(self, notes: Mapping[str, str]) -> None:
+        """Remember texts by name; a name that is there gets the new text."""
+
+    @abstractmethod
+    def read_notes(self, prefix: str = "") -> dict[str, str]:
+        """The notes whose names start so."""
+
+    @abstractmethod
+    def delete_notes(self, names: list[str]) -> None:
+        """Forget notes."""
+
+    @abstractmethod
+    def engine(self) -> str:
+        """What keeps the rows and how they are searched, in words for people."""
+
+    def close(self) -> None:  # noqa: B027  (most engines have nothing to close)
+        """Let go of files and connections."""
+
+    def files(self) -> dict[str, str]:
+        """Path -> how it was read, of every file that was indexed to its end."""
+        notes = self.read_notes(FILE_NOTE)
+        return {name.removeprefix(FILE_NOTE): text for name, text in notes.items()}
+
+    def write_files(self, stamps: Mapping[str, str]) -> None:
+        """Remember that files were indexed to their ends, and how they were read."""
+        self.write_notes({FILE_NOTE + path: stamp for path, stamp in stamps.items()})
+
+    def delete_files(self, paths: list[str]) -> int:
+        """Remove files with all their persons; returns how many persons."""
+        removed = sum(
+            self.delete(Filter(pictures=tuple(paths[i : i + 500])))
+            for i in range(0, len(paths), 500)
+        )
+        self.delete_notes([FILE_NOTE + path for path in paths])
+        return removed
+
+    def _remember(self, model: GalleryModel | None) -> None:
+        """Settle :attr:`model`: the gallery's own, which a given one has to equal."""
+        notes = self.read_notes(MODEL_NOTE)
+        if not notes:
+            if model is None:
+                raise GalleryError(f"{self.uri} holds no gallery: its first indexing did not begin")
+            self.write_notes({MODEL_NOTE: json.dumps(asdict(model))})
+            notes = self.read_notes(MODEL_NOTE)
+        self.model = GalleryModel(**json.loads(notes[MODEL_NOTE]))
+        if model is not None:
+            self.model.require_same(model, self.uri)
+
+
+def open_gallery(uri: str, model: GalleryModel | None = None) -> GalleryIndex:
+    """Open a gallery, or, with a model, make it where there is none.
+
+    Args:
+        uri: ``http(s)://host:port`` is a Milvus server, a name that ends in ``.db`` a Milvus Lite
+            file (for tests), ``memory:`` lives as long as the process, and any other a folder or
+            an address in an object store (``s3://...``) that LanceDB keeps.
+        model: what makes the embeddings that will be written or searched with.
+
+    Raises:
+        GalleryError: there is no gallery, it cannot be read, or it is of another model.
+    """
+    if uri.startswith(("http://", "https://")) or uri.endswith(".db"):
+        from .milvus import MilvusIndex as Engine
+    elif uri == "memory:":
+        from .exact import ExactIndex as Engine
+    else:
+        from .lance import LanceIndex as Engine
+
+        uri = uri if "://" in uri else str(Path(uri).absolute())
+    return Engine(uri, model)
+
+
+def optional_module(name: str) -> ModuleType:
+    """A module of the extra "gallery"; raises GalleryError where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise GalleryError(
+            f"galleries need the package {name.split('.')[0]}: pip install -e '.[gallery]'"
+        ) from error
