@@ -20,6 +20,7 @@ setup(
         "opencv-python",
         "pycocotools",
         "scipy",
+        "tabulate",
         "torch>=2.2",
         "torchvision",
         "tqdm",
@@ -28,6 +29,7 @@ setup(
         "datasets": ["h5py", "lmdb"],  # CUHK03; LUPerson's LMDB
         "dev": ["hypothesis", "pytest", "ruff"],
         "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
+        "tsne": ["scikit-learn"],  # tools/visualize_tsne.py
     },
     entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
     package_data={"person_search.gallery": ["*.html"]},
