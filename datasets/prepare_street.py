@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from person_search.data.street import STREET_SIZES, draw_street
+from person_search.data.street import DOMAINS, STREET_SIZES, draw_domain, draw_street
 from person_search.errors import DatasetError
 
 
@@ -20,9 +20,16 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that draw; 0: this one")
+    parser.add_argument(
+        "--domains",
+        action="store_true",
+        help="also the sets of other looks that hybrid pre-training takes",
+    )
     args = parser.parse_args()
     try:
         folder = draw_street(args.root, args.size, args.seed, workers=args.workers)
+        for domain in DOMAINS if args.domains else ():
+            print(draw_domain(args.root, args.size, domain, args.seed, args.workers))
     except DatasetError as error:
         sys.exit(str(error))
     size = STREET_SIZES[args.size]

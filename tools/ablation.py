@@ -100,8 +100,7 @@ def plan(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Run:
     if row.start == IMAGENET:
         weights = str(args.imagenet)
     elif row.start:
-        of_start = Row(row.start, table.starts[row.start])
-        start = plan(table, of_start, seed, args)
+        start = plan(table, table.starts[row.start], seed, args)
         weights = str(start.folder / "model_final.pth")
     # The folder's name says what is in it.
     name = "+".join([config.split("/")[-1], row.start or "random", *map(_word, row.opts[1::2])])

@@ -51,25 +51,23 @@ def scene_augmentations(cfg) -> list[T.Augmentation]:
         T.FixedSizeCrop(keys.SCENE_SIZE, pad=False),
         T.RandomFlip(),
         T.RandomApply(T.AugmentationList(jitter), prob=keys.JITTER_PROB),
-        *_gray_and_blur(cfg),
+        _grey(cfg),
+        _blur(cfg),
     ]
 
 
 def crop_augmentations(cfg) -> list[T.Augmentation]:
-    """Those of LUPerson's authors for the person, without colours; then the canvas."""
-    return [
-        T.RandomFlip(),
-        *_gray_and_blur(cfg),
-        RandomErasing(cfg.INPUT.REID.ERASE_PROB, erase_fill(cfg)),
-        place_on_canvas(cfg),
-    ]
+    """Those of LUPerson's authors, without colours: all but the blur in the person's box."""
+    erase = RandomErasing(cfg.INPUT.REID.ERASE_PROB, erase_fill(cfg))
+    return [T.RandomFlip(), _grey(cfg), erase, place_on_canvas(cfg), _blur(cfg)]
 
 
-def _gray_and_blur(cfg) -> list[T.Augmentation]:
-    return [
-        T.RandomApply(T.RandomSaturation(0.0, 0.0), prob=cfg.INPUT.HYBRID.GRAY_PROB),
-        T.RandomApply(GaussianBlur((0.1, 2.0)), prob=cfg.INPUT.HYBRID.BLUR_PROB),
-    ]
+def _grey(cfg) -> T.Augmentation:
+    return T.RandomApply(T.RandomSaturation(0.0, 0.0), prob=cfg.INPUT.HYBRID.GRAY_PROB)
+
+
+def _blur(cfg) -> T.Augmentation:
+    return T.RandomApply(GaussianBlur((0.1, 2.0)), prob=cfg.INPUT.HYBRID.BLUR_PROB)
 
 
 @MAPPER_REGISTRY.register()
@@ -83,7 +81,7 @@ class HybridMapper(PersonSearchMapper):
     :class:`PersonSearchMapper`.
 
     Args:
-        crop_augmentations: of pictures of persons; the last of them puts them on a canvas.
+        crop_augmentations: of pictures of persons, which they put on a canvas.
         is_train, augmentations, image_format: of ``PersonSearchMapper``, for scenes.
     """
 

@@ -12,6 +12,7 @@ from .search_evaluator import SearchEvaluator
 
 EVALUATORS = {
     ("person_search", "frames"): SearchEvaluator.from_config,
+    ("person_search", "hybrid"): SearchEvaluator.from_config,
     ("person_search", "crops"): ReIDEvaluator.from_config,
     ("reid", "crops"): ReIDEvaluator.from_config,
 }

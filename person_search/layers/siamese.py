@@ -52,7 +52,7 @@ def simsiam_loss(
         return (first.sum() + second.sum() + sum(p.sum() for p in predict.parameters())) * 0.0
     cosines = F.cosine_similarity(predict(first).float(), second.detach().float())
     cosines = cosines + F.cosine_similarity(predict(second).float(), first.detach().float())
-    return -(cosines.mean() if shares is None else shares @ cosines) / 2
+    return -(cosines.mean() if shares is None else (shares * cosines).sum()) / 2
 
 
 def spread(views: Tensor) -> float:

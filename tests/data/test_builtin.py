@@ -22,7 +22,7 @@ from person_search.data.datasets import (
     prw,
     register_all,
 )
-from person_search.data.datasets.builtin import STREET_SIZES
+from person_search.data.datasets.builtin import STREET_DOMAINS, STREET_SIZES
 from person_search.data.protocols import GalleryLists
 from person_search.data.street import STREET_SIZES as DRAWN_SIZES
 from person_search.data.street import draw_street
@@ -40,6 +40,11 @@ KINDS = (
     | {f"{name}_{split}": "reid" for name in REID for split in ("train", "test")}
     | {"luperson_train": "reid", "luperson30k_train": "reid"}
     | {f"{name}_{split}": "detection" for name in DETECTION for split in ("train", "val")}
+    | {
+        f"street_{size}_{domain}_train": "detection" if domain in ("noon", "night") else "reid"
+        for size in STREET_SIZES
+        for domain in STREET_DOMAINS
+    }
 )
 
 

@@ -194,9 +194,9 @@ def test_an_epoch_counts_crops(crop_cfg):
     [
         (("SOLVER.IMS_PER_BATCH", 10), "no multiple of DATALOADER.NUM_INSTANCE 4"),
         (("SOLVER.IMS_PER_BATCH", 4000), "takes 1000 identities"),
-        (("DATALOADER.SOURCE", "crop"), "DATALOADER.SOURCE is 'crop'; legal: frames, crops"),
+        (("DATALOADER.SOURCE", "crop"), "SOURCE is 'crop'; legal: frames, crops, hybrid"),
         (("INPUT.REID.ERASE_FILL", "zero"), "ERASE_FILL is 'zero'; legal: published, mean"),
-        (("INPUT.MAPPER", "CropMaper"), "INPUT.MAPPER is 'CropMaper'; legal: CropMapper, Person"),
+        (("INPUT.MAPPER", "CropMaper"), "INPUT.MAPPER is 'CropMaper'; legal: CropMapper, Hybrid"),
     ],
 )
 def test_illegal_options_are_errors(crop_cfg, opts, message):

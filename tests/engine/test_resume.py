@@ -8,6 +8,8 @@ import torch
 from detectron2.utils.env import seed_all_rng
 from street_runs import registered, train_net
 
+from person_search.data.street import draw_domain
+
 
 @pytest.fixture(scope="module", autouse=True)
 def street(street_root):
@@ -17,11 +19,11 @@ def street(street_root):
 
 @pytest.fixture
 def train(tiny_cfg):
-    """``train(folder)`` trains 4 iterations, with a checkpoint and an evaluation after 2."""
+    """``train(folder, *opts)`` trains 4 iterations, with a checkpoint and an evaluation after 2."""
 
     def run(
         folder: Path,
-        *,
+        *opts,
         seed: int = 1,
         workers: int = 0,
         resume: bool = False,
@@ -35,6 +37,7 @@ def train(tiny_cfg):
             *("SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,), "SOLVER.WARMUP_ITERS", 2),
             *("SOLVER.CHECKPOINT_PERIOD", 2, "TEST.EVAL_PERIOD", 2),
             *("DATALOADER.NUM_WORKERS", workers, "SEED", seed, "OUTPUT_DIR", str(folder)),
+            *opts,
             num_ids=-1,
             config=config,
         )
@@ -99,3 +102,22 @@ def test_table_queue_and_position_are_resumed(train, tmp_path):
     early = torch.load(stopped / "model_0000001.pth")["model"]
     assert len(differences(early, whole["model"])) > 50
     assert differences(whole, train(stopped, resume=True, config=config)) == []
+
+
+def test_hybrid_pre_training_is_resumed_and_can_be_evaluated(train, street, tmp_path):
+    domains = ("night", "dusk", "web")
+    for domain in domains:
+        draw_domain(street, "tiny", domain)
+    opts = (
+        *("DATASETS.TRAIN", tuple(f"street_tiny_{domain}_train" for domain in domains)),
+        *("SOLVER.IMS_PER_BATCH", 4, "DATALOADER.HYBRID.SCENES_PER_BATCH", 1),
+        *("INPUT.HYBRID.SCENE_SIZE", (96, 128), "INPUT.HYBRID.CANVAS_SIZE", (64, 32)),
+        *("MODEL.HYBRID.ALIGN", ("intra", "inter")),
+    )
+    config = "Hybrid-Pretrain/Street.yaml"
+    whole = train(tmp_path / "whole", *opts, config=config)
+    parts = {key.split(".")[0] for key in whole["model"]}
+    assert parts >= {"predictor", "alignments", "roi_heads", "backbone"}
+    assert len(whole["model"]["roi_heads.reid.head.oim.table"]) == 8  # those of dusk
+    stopped = stop_after_two(tmp_path / "whole", tmp_path / "stopped")
+    assert differences(whole, train(stopped, *opts, resume=True, config=config)) == []

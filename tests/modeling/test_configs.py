@@ -141,6 +141,20 @@ def test_the_parts_of_the_c4_models_have_the_size_of_the_papers():
     assert parts == [(128, 1024), (128, 2048)]
 
 
+@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU", "Street", "PRW-Small"])
+def test_what_binet_style_and_dkd_style_add(data):
+    """Nothing but losses; and a whole backbone with a head, which a test does not need."""
+    oim, binet, stl, dkd = (
+        built(CONFIGS / data / f"{name}.yaml")
+        for name in ("oim", "binet_style", "baseline", "dkd_style")
+    )
+    assert binet.state_dict().keys() == oim.state_dict().keys()
+    teacher = {k for k in dkd.state_dict() if k.startswith(dkd.training_only)}
+    assert dkd.state_dict().keys() - teacher == stl.state_dict().keys()
+    of_student = sum(map(millions, (dkd.backbone, dkd.roi_heads.reid)))
+    assert millions(dkd.teacher) == pytest.approx(of_student)
+
+
 @pytest.mark.parametrize("data, batch", [("PRW", 64), ("CUHK-SYSU", 256)])
 def test_what_the_paper_fixes_of_the_pre_training(data, batch):
     """STL, sections 3.1 and 4.3; what it does not say is that of "Bag of Tricks"."""

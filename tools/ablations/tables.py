@@ -1,5 +1,6 @@
 """The tables of the papers that tools/ablation.py can run: one YAML file each, in this folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Table:
         title: in words.
         paper: where the paper measured it.
         metrics: its columns.
-        starts: name -> config of a pre-training that rows start from.
+        starts: name -> row of a pre-training that rows start from.
         rows: in the paper's order.
     """
 
@@ -58,28 +59,33 @@ class Table:
     title: str
     paper: str
     metrics: tuple[Metric, ...]
-    starts: dict[str, str]
+    starts: dict[str, Row]
     rows: tuple[Row, ...]
 
     def configs(self, data: str) -> set[str]:
         """All configs that it runs on a data set."""
         used = {row.start for row in self.rows}
-        needed = [c for name, c in self.starts.items() if name in used]
+        needed = [row.config for name, row in self.starts.items() if name in used]
         return {c.format(data=data) for c in [*needed, *(row.config for row in self.rows)]}
 
 
 def load_table(name: str) -> Table:
     """Read a table of this folder."""
     read = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    rows = []
-    for row in read["rows"]:
-        opts = tuple(str(word) for pair in row.pop("opts", {}).items() for word in pair)
-        rows.append(Row(**{**row, "paper": tuple(row.get("paper", ()))}, opts=opts))
+    starts = {
+        name: {"config": start} if isinstance(start, str) else start
+        for name, start in read.get("starts", {}).items()
+    }
     return Table(
         name=name,
         title=read["title"],
         paper=read["paper"],
         metrics=tuple(Metric(n, k) for n, k in read["metrics"].items()),
-        starts=read.get("starts", {}),
-        rows=tuple(rows),
+        starts={name: _row(name=name, **start) for name, start in starts.items()},
+        rows=tuple(_row(**row) for row in read["rows"]),
     )
+
+
+def _row(opts: dict | None = None, paper: Sequence[float] = (), **others: str) -> Row:
+    words = tuple(str(word) for pair in (opts or {}).items() for word in pair)
+    return Row(**others, opts=words, paper=tuple(paper))

@@ -1,0 +1,121 @@
+"""Features that do not tell which data set an image is from (IAM; Tian et al., AAAI 2024).
+
+Shape shorthand in this module:
+    N: number of images; C, h, w: their maps; R: number of persons; E: size of their vectors;
+    D: number of domains
+"""
+
+import torch
+import torch.nn.functional as F
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from person_search.layers.gradient_reversal import scale_gradient
+
+
+class DomainAlignment(nn.Module):
+    """Intra-task alignment module: domain classifiers of images and of persons, as adversaries.
+
+    Each pixel of a map, and each person's vector, is classified by its domain. The features learn
+    to make that hard, since the gradient is turned round on its way to them. A person and the image
+    that it is in should be given the same domain: this consistency is not turned round (Chen et
+    al., "Domain Adaptive Faster R-CNN", CVPR 2018, from which the heads are, too).
+
+    The paper does not say how wide the heads are: here layers of pixels (1x1 convolutions) have
+    half of the channels of the map, 512 of a ResNet-50's, and layers of vectors 1024, as in that
+    work. Its weights of standard deviation 0.001 are for two convolutions; three would hardly
+    learn.
+
+    Args:
+        name: what the log calls it.
+        num_domains: D; at least 2.
+        image_channels, instance_channels: C and E.
+        consistency_weight: factor of the consistency.
+        weight: factor of all.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_domains: int,
+        image_channels: int,
+        instance_channels: int,
+        consistency_weight: float = 0.1,
+        weight: float = 1.0,
+    ):
+        super().__init__()
+        self.name, self.weight, self.consistency_weight = name, weight, consistency_weight
+        self.image_head = _classifier(image_channels, image_channels // 2, num_domains, 0.0)
+        self.instance_head = _classifier(instance_channels, 1024, num_domains, 0.5)
+
+    def forward(
+        self,
+        maps: Tensor,
+        valid: Tensor,
+        vectors: Tensor,
+        image_of: Tensor,
+        domains: Tensor,
+        reversal: float,
+    ) -> Tensor:
+        """The loss, a scalar; 0 without images. Without persons, that of the images is left.
+
+        Args:
+            maps: (N, C, h, w).
+            valid: (N, h, w) bool: pixels that are not padding, at least one of each image.
+            vectors: (R, E).
+            image_of: (R,) int64: index into ``maps``.
+            domains: (N,) int64 in [0, D).
+            reversal: what reaches maps and vectors is this times the gradient, turned round but for
+                that of the consistency.
+        """
+        if len(maps) == 0:
+            return sum(p.sum() for p in self.parameters()) * 0.0
+        pixels = maps.permute(0, 2, 3, 1)[valid]
+        image_of_pixel = torch.arange(len(maps), device=maps.device).repeat_interleave(
+            valid.sum(dim=(1, 2))
+        )
+        loss = self._classify("image", pixels, domains[image_of_pixel], reversal)
+        if len(vectors) == 0:
+            nothing = sum(p.sum() for p in self.instance_head.parameters()) * 0.0
+            return self.weight * (loss + nothing)
+        loss = loss + self._classify("instance", vectors, domains[image_of], reversal)
+        of_pixels = self.image_head(scale_gradient(pixels, reversal)).softmax(dim=1)
+        of_persons = self.instance_head(scale_gradient(vectors, reversal)).softmax(dim=1)
+        of_images = mean_of_groups(of_pixels, image_of_pixel, len(maps))
+        consistency = (of_images[image_of] - of_persons).norm(dim=1).mean()
+        return self.weight * (loss + self.consistency_weight * consistency)
+
+    def _classify(self, part: str, rows: Tensor, domains: Tensor, reversal: float) -> Tensor:
+        """Cross entropy of the rows' domains, which the features raise and the head lowers."""
+        head = self.image_head if part == "image" else self.instance_head
+        logits = head(scale_gradient(rows, -reversal))
+        accuracy = (logits.detach().argmax(dim=1) == domains).float().mean()
+        get_event_storage().put_scalar(f"{self.name}/{part}_accuracy", accuracy.item())
+        return F.cross_entropy(logits, domains)
+
+
+def _classifier(channels: int, dim: int, num_domains: int, dropout: float) -> nn.Sequential:
+    """(R, channels) to (R, num_domains) logits."""
+    layers = nn.Sequential(
+        nn.Linear(channels, dim),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(dim, dim),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(dim, num_domains),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(layers[-1].weight, std=0.001)  # starts undecided, however large features are
+    return layers
+
+
+def mean_of_groups(rows: Tensor, group_of: Tensor, number: int) -> Tensor:
+    """(number, D): the mean of (P, D) rows of each group; 0 of a group without rows."""
+    sums = rows.new_zeros(number, rows.shape[1]).index_add(0, group_of, rows)
+    counts = torch.bincount(group_of, minlength=number)
+    return sums / counts.clamp(min=1)[:, None]

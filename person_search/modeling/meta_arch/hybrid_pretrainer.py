@@ -1,0 +1,242 @@
+"""Pre-training of a whole person search model on detection and re-ID data (Tian et al., AAAI 2024).
+
+Shape shorthand in this module:
+    N: number of views of images of one kind; R: number of persons; D: embedding size
+"""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import torch
+from detectron2.config import configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from person_search.errors import ConfigError
+from person_search.labels import UNLABELED
+from person_search.layers.gradient_reversal import reversal_factor
+from person_search.layers.siamese import predictor, simsiam_loss, spread
+
+from ..domain_adaptation import DomainAlignment
+from ..roi_heads import HybridROIHeads
+from .person_search_rcnn import PersonSearchRCNN
+
+KINDS = ("scene", "crop")
+"""Of images: frames of detection sets, and persons of re-ID sets on canvases."""
+
+TASKS = "task"
+"""The alignment of the two kinds with each other."""
+
+
+class Seen(NamedTuple):
+    """What the model makes of the views of one kind.
+
+    Attributes:
+        features: (N, C, h, w) of the base.
+        valid: (N, h, w) bool: what is not padding.
+        persons: of each view, with the fields of :class:`.HybridROIHeads`.
+        domains: (N,) int64: data set of each view among those of its kind.
+    """
+
+    features: Tensor
+    valid: Tensor
+    persons: list[Instances]
+    domains: Tensor
+
+
+@META_ARCH_REGISTRY.register()
+class HybridPretrainer(PersonSearchRCNN):
+    """NAE on two views of every image, of scenes and of persons on canvases.
+
+    ``L = L_ps + eta L_con + lambda L_adv``: the losses of NAE on all views; those between the two
+    views of persons without identity; those of the domain classifiers. Scenes and canvases are of
+    different sizes and go through the model one after the other; their losses weigh as their
+    numbers of images, as those of one batch would. Test, and state that is needed there, are those
+    of NAE, so a checkpoint is a ``MODEL.WEIGHTS`` of NAE.
+
+    Args:
+        predictor: of SimSiam, (R, D) -> (R, D).
+        siamese_weight: eta.
+        alignments: by the kind whose data sets are aligned, or TASKS: scenes with canvases.
+        reversal: how much of their gradients reaches the features.
+        reversal_schedule: see :func:`.reversal_factor`.
+        max_iter: at which the schedule ends.
+        kwargs: of ``GeneralizedRCNN``.
+    """
+
+    training_only = ("predictor.", "alignments.")
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        predictor: nn.Module,
+        siamese_weight: float,
+        alignments: dict[str, DomainAlignment],
+        reversal: float,
+        reversal_schedule: str,
+        max_iter: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(self.roi_heads, HybridROIHeads):
+            raise ConfigError(
+                "HybridPretrainer compares the persons of two views: set MODEL.ROI_HEADS.NAME "
+                "HybridROIHeads"
+            )
+        reversal_factor(reversal_schedule, 0.0)  # a mistake there should not wait for the training
+        self.predictor, self.siamese_weight = predictor, siamese_weight
+        self.alignments = nn.ModuleDict(alignments)
+        self.reversal, self.reversal_schedule = reversal, reversal_schedule
+        self.max_iter = max_iter
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        ret = super().from_config(cfg)
+        keys = cfg.MODEL.HYBRID
+        return {
+            **ret,
+            "predictor": predictor(ret["roi_heads"].reid.head.embedding_dim),
+            "siamese_weight": keys.SIAMESE_WEIGHT,
+            "alignments": _build_alignments(cfg, ret["roi_heads"]),
+            "reversal": keys.REVERSAL,
+            "reversal_schedule": keys.REVERSAL_SCHEDULE,
+            "max_iter": cfg.SOLVER.MAX_ITER,
+        }
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """Losses in training, else as :class:`PersonSearchRCNN`.
+
+        Args:
+            batched_inputs: in training dicts with ``kind``, ``domain_id`` and two ``views``: dicts
+                with ``image`` and ``instances``, which have ``gt_index`` (the same for one person
+                in both views; -1: not to be compared) beside NAE's fields. All ranks have images
+                of the same kinds.
+        """
+        if not self.training:
+            return self.inference(batched_inputs)
+        losses, seen = defaultdict(float), {}
+        for kind in KINDS:
+            inputs = [x for x in batched_inputs if x["kind"] == kind]
+            if not inputs:
+                continue
+            seen[kind], of_kind = self._see(inputs)
+            for name, loss in of_kind.items():
+                losses[name] += len(inputs) / len(batched_inputs) * loss
+        losses["loss_siamese"] = self.siamese_weight * self._siamese_loss(seen)
+        return {**losses, **self._alignment_losses(seen)}
+
+    def _see(self, inputs: list[dict]) -> tuple[Seen, dict[str, Tensor]]:
+        """What is made of the first views of all images, then of the second; losses of NAE."""
+        views = [x["views"][k] for k in range(2) for x in inputs]
+        images = self.preprocess_image(views)
+        targets = [view["instances"].to(self.device) for view in views]
+        features = self.backbone(images.tensor)
+        proposals, losses = self.proposal_generator(images, features, targets)
+        persons, roi_losses = self.roi_heads(images, features, proposals, targets)
+        maps = features[self.roi_heads.reid.split_at]
+        domains = torch.tensor([x["domain_id"] for x in inputs] * 2, device=self.device)
+        valid = _valid_pixels(maps, images.tensor.shape[-2:], images.image_sizes)
+        return Seen(maps, valid, persons, domains), losses | roi_losses
+
+    def _siamese_loss(self, seen: dict[str, Seen]) -> Tensor:
+        """Between the views of persons without identity: the mean of an image's, over the images.
+
+        The paper adds up the persons; a mean does not depend on how crowded a scene is.
+        """
+        first, second, shares = [], [], []
+        for persons in (of_kind.persons for of_kind in seen.values()):
+            half = len(persons) // 2
+            for one, two in zip(persons[:half], persons[half:], strict=True):
+                rows, others = _pair(one, two)
+                if len(rows):
+                    shares.append(torch.full((len(rows),), 1 / len(rows), device=self.device))
+                first.append(one.embeddings[rows])
+                second.append(two.embeddings[others])
+        first, second = torch.cat(first), torch.cat(second)
+        get_event_storage().put_scalar("hybrid/num_pairs", len(first))
+        get_event_storage().put_scalar("hybrid/spread", spread(first.detach()))
+        of_all = torch.cat(shares) / len(shares) if shares else None
+        return simsiam_loss(first, second, self.predictor, of_all)
+
+    def _alignment_losses(self, seen: dict[str, Seen]) -> dict[str, Tensor]:
+        """``loss_align_<name>`` of each alignment: also without images of its kind, then 0."""
+        progress = min(get_event_storage().iter / self.max_iter, 1.0)
+        reversal = self.reversal * reversal_factor(self.reversal_schedule, progress)
+        losses = {}
+        for name, align in self.alignments.items():
+            parts = [_aligned_features(name, kind, of_kind) for kind, of_kind in seen.items()]
+            parts = [align(*part, reversal) for part in parts if part is not None]
+            nothing = sum(p.sum() for p in align.parameters()) * 0.0
+            losses[f"loss_align_{name}"] = sum(parts) / len(parts) if parts else nothing
+        return losses
+
+
+def _build_alignments(cfg, roi_heads: HybridROIHeads) -> dict[str, DomainAlignment]:
+    """Those of ``MODEL.HYBRID.ALIGN``; a kind of which there is one data set needs none."""
+    unknown = set(cfg.MODEL.HYBRID.ALIGN) - {"intra", "inter"}
+    if unknown:
+        raise ConfigError(f"MODEL.HYBRID.ALIGN has {sorted(unknown)}; legal: intra, inter")
+    is_crop = [
+        MetadataCatalog.get(name).get("evaluator_type", None) == "reid"
+        for name in cfg.DATASETS.TRAIN
+    ]
+    head = roi_heads.reid.head
+    vectors = {"scene": head.in_channels["res5"], "crop": head.embedding_dim}
+    domains = {"scene": is_crop.count(False), "crop": is_crop.count(True)}
+    wanted = {kind: domains[kind] for kind in KINDS if "intra" in cfg.MODEL.HYBRID.ALIGN}
+    if "inter" in cfg.MODEL.HYBRID.ALIGN:
+        wanted[TASKS] = sum(map(bool, domains.values()))
+        vectors[TASKS] = vectors["scene"]
+    return {
+        name: DomainAlignment(
+            name=f"align_{name}",
+            num_domains=number,
+            image_channels=head.in_channels[roi_heads.reid.split_at],
+            instance_channels=vectors[name],
+            consistency_weight=cfg.MODEL.HYBRID.CONSISTENCY_WEIGHT,
+            weight=cfg.MODEL.HYBRID.ALIGN_WEIGHT,
+        )
+        for name, number in wanted.items()
+        if number > 1
+    }
+
+
+def _aligned_features(name: str, kind: str, seen: Seen) -> tuple[Tensor, ...] | None:
+    """The features of a kind that an alignment takes part in: its first arguments, else None.
+
+    Scenes: their maps, and the vectors of their persons. Crops: the maps and embeddings of their
+    persons, since a canvas shows nothing else. Of tasks: maps and vectors of both.
+    """
+    if name not in (kind, TASKS):
+        return None
+    numbers = torch.tensor([len(p) for p in seen.persons], device=seen.domains.device)
+    image_of = torch.arange(len(numbers), device=numbers.device).repeat_interleave(numbers)
+    if name == "crop":
+        maps = torch.cat([p.maps for p in seen.persons])
+        embeddings = torch.cat([p.embeddings for p in seen.persons])
+        valid = maps.new_ones(maps[:, 0].shape, dtype=torch.bool)
+        own = torch.arange(len(maps), device=maps.device)
+        return maps, valid, embeddings, own, seen.domains[image_of]
+    domains = seen.domains if name == kind else torch.full_like(seen.domains, KINDS.index(kind))
+    vectors = torch.cat([p.vectors for p in seen.persons])
+    return seen.features, seen.valid, vectors, image_of, domains
+
+
+def _pair(first: Instances, second: Instances) -> tuple[Tensor, Tensor]:
+    """Rows of the persons without identity that can be compared, in one view and in the other."""
+    same = first.gt_index[:, None] == second.gt_index
+    same &= ((first.gt_index >= 0) & (first.gt_person_ids == UNLABELED))[:, None]
+    return same.nonzero(as_tuple=True)
+
+
+def _valid_pixels(maps: Tensor, padded: tuple[int, int], sizes: list[tuple[int, int]]) -> Tensor:
+    """(N, h, w) bool: pixels of maps (N, C, h, w) of images that were padded to one size."""
+    valid = maps.new_zeros(maps[:, 0].shape, dtype=torch.bool)
+    for row, (height, width) in zip(valid, sizes, strict=True):
+        # To the full pixel: at least one of any image.
+        row[: -(-height * row.shape[0] // padded[0]), : -(-width * row.shape[1] // padded[1])] = 1
+    return valid

@@ -1,0 +1,59 @@
+#!/usr/bin/env python
+"""Write a part of a checkpoint: what a model is to start from, and nothing else.
+
+    python tools/select_weights.py output/Hybrid-Pretrain/PRW/model_final.pth backbone.pth
+    python tools/select_weights.py model_final.pth part.pth --keep backbone. proposal_generator.
+
+By default the backbone, wherever its stages stand: the other arm of "the whole model, or its
+backbone alone" (Tian et al., AAAI 2024). The result is a MODEL.WEIGHTS.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from person_search.errors import WeightsError
+
+BACKBONE = ("backbone.", "roi_heads.reid.net.", "roi_heads.box_head.net.")
+
+
+def select(state: dict, keep: tuple[str, ...]) -> dict:
+    """The entries of a state dict whose keys begin with one of ``keep``.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    chosen = {key: value for key, value in state.items() if key.startswith(keep)}
+    if not chosen:
+        parts = sorted({".".join(key.split(".")[:2]) + "." for key in state})
+        raise WeightsError(f"no key begins with {', '.join(keep)}; there are {', '.join(parts)}")
+    return chosen
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--keep", nargs="+", default=BACKBONE, help="beginnings of keys")
+    args = parser.parse_args()
+    try:
+        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+        chosen = select(state.get("model", state), tuple(args.keep))
+        temporary = args.output.with_name(f".{args.output.name}.tmp")
+        torch.save({"model": chosen}, temporary)
+        os.replace(temporary, args.output)
+    except WeightsError as error:
+        sys.exit(f"{args.checkpoint}: {error}")
+    except Exception as error:  # torch, pickle and zip raise all kinds
+        sys.exit(f"cannot make {args.output} of {args.checkpoint}: {error}")
+    print(f"{len(chosen)} tensors are in {args.output}")
+
+
+if __name__ == "__main__":
+    main()
