@@ -225,7 +225,7 @@ def test_a_key_without_a_value(failure):
 @pytest.mark.parametrize(
     "key, value, said",
     [
-        ("MODEL.REID.ROIS", "all", "MODEL.REID.ROIS is 'all'; legal: gt, gt_jitter, fg"),
+        ("MODEL.REID.ROIS", "all", "MODEL.REID.ROIS is 'all'; legal: gt, gt_jitter, gt_moved, fg"),
         ("MODEL.BACKBONE.SPLIT_AT", "res9", "MODEL.BACKBONE.SPLIT_AT is 'res9'; legal: res2"),
         ("MODEL.RESNETS.DEPTH", 19, "MODEL.RESNETS.DEPTH is 19; legal: [18, 34, 50, 101]"),
         ("SOLVER.STEP_EPOCHS", (2, 9), "SOLVER.STEP_EPOCHS [9] not within SOLVER.EPOCHS 3"),

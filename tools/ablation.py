@@ -96,16 +96,18 @@ def plan(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Run:
     """The run of a row with one seed, and the run that it starts from."""
     config = row.config.format(data=args.data)
     shared = args.pretraining if row.is_pretraining else args.opts
-    start, weights = None, ""
-    if row.start == IMAGENET:
-        weights = str(args.imagenet)
+    start, weights = None, ("MODEL.WEIGHTS", "")
+    if row.start == IMAGENET or (row.is_pretraining and args.imagenet):
+        weights = ("MODEL.WEIGHTS", str(args.imagenet))
     elif row.start:
         start = plan(table, table.starts[row.start], seed, args)
-        weights = str(start.folder / "model_final.pth")
+        weights = ("MODEL.WEIGHTS", str(start.folder / "model_final.pth"))
+    elif row.is_pretraining:
+        weights = ()  # those that its config names
     # The folder's name says what is in it.
     name = "+".join([config.split("/")[-1], row.start or "random", *map(_word, row.opts[1::2])])
     folder = args.output / config.split("/")[0] / name / f"seed_{seed}"
-    opts = ("MODEL.WEIGHTS", weights, "SEED", str(seed), *shared, *row.opts)
+    opts = (*weights, "SEED", str(seed), *shared, *row.opts)
     return Run(config, opts, folder, start)
 
 
@@ -245,7 +247,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="runs per row (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     parser.add_argument("--output", type=Path, default=Path("output/ablation"))
-    parser.add_argument("--imagenet", type=Path, help="weights for the ImageNet rows")
+    parser.add_argument(
+        "--imagenet", type=Path, help="weights for the ImageNet rows and for pre-trainings"
+    )
     parser.add_argument("--num-gpus", type=int, default=1, help="of each run (default: 1)")
     parser.add_argument(
         "--pretraining", nargs="*", default=(), metavar="KEY VALUE", help="for what rows start from"

@@ -92,6 +92,16 @@ def test_pre_training_is_done_once_per_seed_and_handed_on(trainings, tmp_path):
         assert command[command.index("SOLVER.EPOCHS") + 1] == "9"
 
 
+def test_a_pre_training_starts_from_its_configs_weights_or_from_imagenet(trainings, tmp_path):
+    run(tmp_path / "a", "--seeds", "1")
+    run(tmp_path / "b", "--seeds", "1", "--imagenet", "r50.pth")
+    without, with_file = trainings.of("ReID-Pretrain/Street")
+    assert "MODEL.WEIGHTS" not in without
+    assert with_file[with_file.index("MODEL.WEIGHTS") + 1] == "r50.pth"
+    weights = [c[c.index("MODEL.WEIGHTS") + 1] for c in trainings.of("Street/baseline")]
+    assert weights == ["", "", "r50.pth"]
+
+
 def test_the_same_command_again_runs_nothing_and_another_table_shares(trainings, tmp_path):
     run(tmp_path, "--seeds", "1")
     number = len(trainings.commands)

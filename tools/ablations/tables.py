@@ -25,7 +25,8 @@ class Row:
     Attributes:
         name: as the paper calls it.
         config: path below ``configs`` without ``.yaml``; "{data}" stands for the data set's folder.
-        start: what it starts from: "" random weights, "imagenet", or a name in ``Table.starts``.
+        start: what it starts from: "" random weights (a pre-training: those that its config names,
+            or --imagenet), "imagenet", or a name in ``Table.starts``.
         opts: further config keys and values.
         paper: the paper's values of the metrics, in percent.
     """
