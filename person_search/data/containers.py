@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
 from typing import IO
@@ -79,7 +80,7 @@ def open_hdf5(path: str | os.PathLike):
         raise DatasetError(f"{path} is no MATLAB 7.3 file that can be read: {error}") from error
 
 
-class _ContainerHandler(PathHandler):
+class _ContainerHandler(PathHandler, ABC):
     """Names "<prefix><container>!<member>"; subclasses know the container."""
 
     prefix: str
@@ -94,9 +95,9 @@ class _ContainerHandler(PathHandler):
         container, _, member = path.removeprefix(self.prefix).rpartition("!")
         return io.BytesIO(self.read(_kept_open(self.open_container, container), member, path))
 
+    @abstractmethod
     def read(self, container, member: str, path: str) -> bytes:
         """The encoded picture of a member; ``path`` is its whole name, for errors."""
-        raise NotImplementedError
 
 
 class LMDBHandler(_ContainerHandler):
