@@ -176,6 +176,7 @@ def move_on_a_rank(rank: int, meeting: Path, folder: Path) -> None:
         mine = half if rank == 0 else slice(half.stop, None)
         loss(features_of(ids, seed)[mine], torch.tensor(ids)[mine])
     torch.save(loss.centers, folder / f"rank{rank}.pth")
+    dist.barrier()  # a rank that leaves early can take the other one with it
     dist.destroy_process_group()
 
 

@@ -237,6 +237,7 @@ def learn_on_a_rank(rank: int, meeting: Path, folder: Path) -> None:
             model(unit(len(ids), k)[mine], torch.tensor(ids)[mine]).backward()
     grads = [model.module.rotation.weight.grad for model in models]
     torch.save([state(m.module.loss) for m in models] + grads, folder / f"rank{rank}.pth")
+    dist.barrier()  # a rank that leaves early can take the other one with it
     dist.destroy_process_group()
 
 
