@@ -35,6 +35,7 @@ from person_search.engine import (
     PersonSearchCheckpointer,
     ProgressBar,
     ReproducibleSteps,
+    autocast_dtype,
     build_optimizer,
     resolve_epochs,
 )
@@ -52,13 +53,13 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self):
         """See ``DefaultTrainer``. Called before the first hook needs trainer or checkpointer."""
-        if self.cfg.SOLVER.ACCUMULATE > 1:
+        if self.cfg.SOLVER.ACCUMULATE > 1 or self.cfg.SOLVER.AMP.ENABLED:
             self._trainer = AccumulatingTrainer(
                 self._trainer.model,
                 self._trainer.data_loader,
                 self._trainer.optimizer,
                 self.cfg.SOLVER.ACCUMULATE,
-                self.cfg.SOLVER.AMP.ENABLED,
+                autocast_dtype(self.cfg),
             )
         self.checkpointer = PersonSearchCheckpointer(
             self._trainer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)

@@ -25,6 +25,8 @@ def add_person_search_config(cfg: CN) -> None:
     # Activation checkpointing: stages, wherever they stand in the model, whose activations are
     # computed again in the backward instead of kept. Less memory, more time, the same gradients.
     cfg.MODEL.BACKBONE.CHECKPOINT_STAGES = ()
+    # Convolutions with the channels last in memory: the same results, often faster.
+    cfg.MODEL.BACKBONE.CHANNELS_LAST = False
     # Instance-batch normalisation (Pan et al., ECCV 2018). "a": half of the channels after the
     # first conv of every block of res2..res4 | "": plain normalisation everywhere
     cfg.MODEL.RESNETS.IBN = ""
@@ -221,6 +223,8 @@ def add_person_search_config(cfg: CN) -> None:
     # A batch goes through the model in so many parts, one after the other, and makes one step: less
     # memory, the same step but for batch norm (and losses that are no mean over images).
     cfg.SOLVER.ACCUMULATE = 1
+    # Of SOLVER.AMP.ENABLED: "float16" | "bfloat16"; "": float16 on a GPU, bfloat16 on a CPU
+    cfg.SOLVER.AMP.DTYPE = ""
     # Schedules in epochs, as papers write them. EPOCHS > 0 overrides MAX_ITER, STEPS,
     # WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD, using the number of training images
     # and IMS_PER_BATCH; 0: detectron2's keys hold as they are.

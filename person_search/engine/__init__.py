@@ -1,4 +1,4 @@
-from .accumulation import AccumulatingTrainer
+from .accumulation import AccumulatingTrainer, autocast_dtype
 from .checkpoint import PersonSearchCheckpointer
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
@@ -9,6 +9,7 @@ __all__ = [
     "PersonSearchCheckpointer",
     "ProgressBar",
     "ReproducibleSteps",
+    "autocast_dtype",
     "build_optimizer",
     "resolve_epochs",
 ]

@@ -1,4 +1,4 @@
-"""Steps on batches that do not fit into memory at once."""
+"""Steps on batches that do not fit into memory at once, and in mixed precision."""
 
 import time
 from collections import defaultdict
@@ -14,8 +14,20 @@ from torch.utils.data import DataLoader
 from person_search.errors import ConfigError
 
 
+def autocast_dtype(cfg) -> torch.dtype | None:
+    """What the keys of ``SOLVER.AMP`` mean on ``MODEL.DEVICE``; None: no mixed precision."""
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    name = cfg.SOLVER.AMP.DTYPE or ("bfloat16" if cfg.MODEL.DEVICE == "cpu" else "float16")
+    if name not in ("float16", "bfloat16"):
+        raise ConfigError(f"SOLVER.AMP.DTYPE is {name!r}; legal: float16, bfloat16 or nothing")
+    return getattr(torch, name)
+
+
 class AccumulatingTrainer(SimpleTrainer):
     """detectron2's trainer that puts a batch through the model in parts and adds up gradients.
+
+    One part and mixed precision make it detectron2's ``AMPTrainer``, on any device.
 
     Each part weighs as its share of the batch, so the step is that of the whole batch wherever a
     loss is a mean over images. Batch norm sees the parts, a loss that is a mean over persons is
@@ -24,7 +36,8 @@ class AccumulatingTrainer(SimpleTrainer):
     Args:
         model, data_loader, optimizer: of ``SimpleTrainer``.
         parts: number of parts; no more than the images of a batch.
-        mixed_precision: float16 autocast with scaled gradients, on a GPU.
+        autocast: what the model computes in, if not in the weights' own type; the gradients of
+            float16 are scaled, those of bfloat16 need not be.
     """
 
     def __init__(
@@ -33,11 +46,12 @@ class AccumulatingTrainer(SimpleTrainer):
         data_loader: DataLoader,
         optimizer: Optimizer,
         parts: int,
-        mixed_precision: bool = False,
+        autocast: torch.dtype | None = None,
     ):
         super().__init__(model, data_loader, optimizer)
-        self.parts, self.mixed_precision = parts, mixed_precision
-        self.grad_scaler = torch.amp.GradScaler(enabled=mixed_precision)
+        self.parts, self.autocast = parts, autocast
+        self.device_type = next(model.parameters()).device.type
+        self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=autocast is torch.float16)
 
     def run_step(self) -> None:
         """One step of the optimiser; the losses that it writes are those of the whole batch."""
@@ -66,7 +80,8 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def _backward(self, part: list[dict], batch_size: int) -> dict[str, torch.Tensor]:
         """Add the gradients of a part; returns its share of the losses, detached."""
-        with torch.autocast("cuda", torch.float16, enabled=self.mixed_precision):
+        enabled = self.autocast is not None
+        with torch.autocast(self.device_type, self.autocast, enabled=enabled):
             losses = self.model(part)
         losses = {name: loss * (len(part) / batch_size) for name, loss in losses.items()}
         self.grad_scaler.scale(sum(losses.values())).backward()

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from person_search.engine import AccumulatingTrainer
+from person_search.engine import AccumulatingTrainer, autocast_dtype
 from person_search.errors import ConfigError
 
 CROPS = (
@@ -32,10 +32,14 @@ def crops(number: int, steps: int) -> list[list[dict]]:
 
 
 def train(
-    model: nn.Module, batches: list, parts: int, lr: float = 0.1
+    model: nn.Module,
+    batches: list,
+    parts: int,
+    lr: float = 0.1,
+    autocast: torch.dtype | None = None,
 ) -> tuple[AccumulatingTrainer, EventStorage]:
     learner = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    trainer = AccumulatingTrainer(model, batches, learner, parts)
+    trainer = AccumulatingTrainer(model, batches, learner, parts, autocast)
     with EventStorage() as storage:
         for trainer.iter in range(len(batches)):
             trainer.run_step()
@@ -61,6 +65,45 @@ def test_gradients_and_losses_equal_those_of_the_whole_batch(tiny_cfg, parts):
             torch.testing.assert_close(value.grad, wanted.grad, rtol=1e-3, atol=1e-4 * largest)
     losses = [s.history("total_loss").latest() for s in (whole, in_parts)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0] > 0
+
+
+def test_mixed_precision_keeps_weights_and_direction(tiny_cfg):
+    """Weights and gradients stay float32, and these point where those of float32 point."""
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg(*CROPS))
+    expected, computed_in = copy.deepcopy(model), set()
+    model.backbone.register_forward_hook(
+        lambda *call: computed_in.update(x.dtype for x in call[2].values())
+    )
+    train(expected, crops(8, 1), 1, lr=0.0)
+    _, storage = train(model, crops(8, 1), 1, lr=0.0, autocast=torch.bfloat16)
+    assert computed_in == {torch.bfloat16}
+    assert storage.history("total_loss").latest() > 0
+    pairs = [
+        (value.grad.flatten(), wanted.grad.flatten())
+        for value, wanted in zip(model.parameters(), expected.parameters(), strict=True)
+        if wanted.grad is not None
+    ]
+    assert {value.dtype for value, _ in pairs} == {torch.float32}
+    got, wanted = map(torch.cat, zip(*pairs, strict=True))
+    assert torch.cosine_similarity(got, wanted, dim=0) > 0.95
+
+
+@pytest.mark.parametrize(
+    "device, name, expected",
+    [
+        ("cuda", "", torch.float16),
+        ("cuda", "bfloat16", torch.bfloat16),
+        ("cpu", "", torch.bfloat16),
+        ("cpu", "float16", torch.float16),
+    ],
+)
+def test_precision_fits_the_device(tiny_cfg, device, name, expected):
+    opts = ("MODEL.DEVICE", device, "SOLVER.AMP.DTYPE", name)
+    assert autocast_dtype(tiny_cfg(*opts)) is None
+    assert autocast_dtype(tiny_cfg(*opts, "SOLVER.AMP.ENABLED", True)) is expected
+    with pytest.raises(ConfigError, match="SOLVER.AMP.DTYPE is 'half'; legal: float16, bfloat16"):
+        autocast_dtype(tiny_cfg("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE", "half"))
 
 
 def test_a_part_is_all_that_the_model_holds_at_once():

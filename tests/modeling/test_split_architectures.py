@@ -5,6 +5,7 @@ import torch
 import torchvision
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone, build_model
+from detectron2.structures import Boxes
 from torch import nn
 
 from person_search.engine import PersonSearchCheckpointer
@@ -180,3 +181,23 @@ def test_only_the_named_stages_are_checkpointed(tiny_cfg):
     assert found == ["roi_heads.reid.net.res4"]
     with pytest.raises(ConfigError, match=r"CHECKPOINT_STAGES has \['layer4'\]; legal: res2, res3"):
         build(tiny_cfg("MODEL.BACKBONE.CHECKPOINT_STAGES", ("layer4",)))
+
+
+# Memory format -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["R50-IBN-a", "V1", "V2", "ConvNeXt"])
+def test_channels_last_gives_the_same_embeddings(tiny_cfg, name):
+    embeds = []
+    for last in (False, True):
+        opts = (*ARCHITECTURES[name], *split_options("res3", "MRFP"))
+        model = build(tiny_cfg(*opts, "MODEL.BACKBONE.CHANNELS_LAST", last)).eval()
+        parts = (model.backbone, model.roi_heads.reid.net, model.roi_heads.reid.pooler.neck)
+        for part in parts:
+            # Others are of both formats at once.
+            convs = [p for p in part.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]
+            assert all(p.is_contiguous(memory_format=torch.channels_last) == last for p in convs)
+        maps = model.backbone(torch.rand(2, 3, 96, 96, generator=torch.manual_seed(0)))
+        boxes = [Boxes(torch.tensor([[8.0, 8, 40, 80]])), Boxes(torch.tensor([[0.0, 0, 96, 96]]))]
+        embeds.append(model.roi_heads.reid.embed(maps, boxes))
+    torch.testing.assert_close(*embeds, rtol=1e-3, atol=1e-4)

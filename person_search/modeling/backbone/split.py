@@ -11,6 +11,7 @@ Shape shorthand in this module:
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.utils.registry import Registry
@@ -77,10 +78,12 @@ class SplitArchitecture(ABC):
         public_names: where the parts stand in public weights files: their module -> ours, as
             ``{"layer1": "res2"}`` (see :mod:`.weights`).
         checkpoint_stages: stages that are made with activation checkpointing.
+        memory_format: of the weights of convolutions, and so of what they compute.
     """
 
     public_names: Mapping[str, str] = {}
     checkpoint_stages: tuple[str, ...] = ()
+    memory_format: torch.memory_format = torch.contiguous_format
 
     @abstractmethod
     def channels(self, stage: str) -> int:
@@ -100,13 +103,13 @@ class SplitArchitecture(ABC):
             stride = 1 if stage == "res2" else 2
         checkpointed = stage in self.checkpoint_stages
         kind = CheckpointedSequential if checkpointed else nn.Sequential
-        return kind(*self.make_blocks(stage, stride))
+        return kind(*self.make_blocks(stage, stride)).to(memory_format=self.memory_format)
 
     def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> SplitBase:
         """Stem and stages up to and including ``last_stage``; see :class:`SplitBase`."""
         names = STAGES[: STAGES.index(last_stage) + 1]
         return SplitBase(
-            stem=self.make_stem(),
+            stem=self.make_stem().to(memory_format=self.memory_format),
             stages={name: self.make_stage(name) for name in names},
             channels={name: self.channels(name) for name in names},
             out_features=out_features,
@@ -137,6 +140,8 @@ def build_split_architecture(cfg) -> SplitArchitecture:
         )
     architecture = registered.from_config(cfg)
     architecture.checkpoint_stages = tuple(keys.CHECKPOINT_STAGES)
+    if keys.CHANNELS_LAST:
+        architecture.memory_format = torch.channels_last
     return architecture
 
 

@@ -38,9 +38,7 @@ class ReIDSampler:
         self.uses_unlabeled, self.move_corners = uses_unlabeled, move_corners
 
     @torch.no_grad()
-    def __call__(
-        self, proposals: list[Instances], targets: list[Instances]
-    ) -> list[Instances]:
+    def __call__(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
         """RoIs per image: ``proposal_boxes``, and of the person that each shows all ``gt_`` fields.
 
         Args:
