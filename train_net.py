@@ -35,6 +35,7 @@ from person_search.engine import (
     PersonSearchCheckpointer,
     ProgressBar,
     ReproducibleSteps,
+    TrainingSets,
     autocast_dtype,
     build_optimizer,
     resolve_epochs,
@@ -62,7 +63,10 @@ class Trainer(DefaultTrainer):
                 autocast_dtype(self.cfg),
             )
         self.checkpointer = PersonSearchCheckpointer(
-            self._trainer.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+            self._trainer.model,
+            self.cfg.OUTPUT_DIR,
+            trainer=weakref.proxy(self),
+            train_sets=TrainingSets(self.cfg.DATASETS.TRAIN),
         )
         hooks = super().build_hooks()
         if self.cfg.SEED >= 0:

@@ -1,5 +1,5 @@
 from .accumulation import AccumulatingTrainer, autocast_dtype
-from .checkpoint import PersonSearchCheckpointer
+from .checkpoint import PersonSearchCheckpointer, TrainingSets
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
 from .schedule import resolve_epochs
@@ -9,6 +9,7 @@ __all__ = [
     "PersonSearchCheckpointer",
     "ProgressBar",
     "ReproducibleSteps",
+    "TrainingSets",
     "autocast_dtype",
     "build_optimizer",
     "resolve_epochs",

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
@@ -27,7 +27,8 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
     too, and so is the BN neck of a re-ID pre-training. A file that leaves a stage of the model
     without weights is refused; other parts may start fresh, and the log lists them. What a head
     remembers of the persons of one training run (its ``memory``) comes back when that run is
-    resumed, and only then; a run whose tensors have other shapes is not resumed.
+    resumed, and only then. A run whose tensors have other shapes is not resumed; nor is one of
+    other data, if :class:`TrainingSets` are among what is saved.
 
     Args:
         complete: for evaluation: also refuse a file that lacks any other part needed at test.
@@ -110,7 +111,8 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         if self.complete:
             _refuse_incomplete(model, fresh)
         elif self._resuming and dropped:
-            _refuse_another_run(dropped[0], by_name, model_state)
+            shapes = [tuple(state[dropped[0]].shape) for state in (by_name, model_state)]
+            _refuse_another_run(dropped[0], *shapes)
         _report(fit, [k for k in by_name if not k.endswith(COUNTER)], fresh, dropped)
         if memory and not self.complete:
             logger.info("weights: start anew, since they are of one run: %s", _names(memory))
@@ -121,6 +123,28 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         if state and all(k.startswith("module.") for k in state):
             for key in list(state):
                 state[key[len("module.") :]] = state.pop(key)
+
+
+class TrainingSets:
+    """The data sets of a run, for its checkpoints: what it remembers means their persons.
+
+    Tables of as many persons of other sets have the same shapes.
+
+    Args:
+        names: ``DATASETS.TRAIN``, in order.
+    """
+
+    def __init__(self, names: Iterable[str]):
+        self.names = list(names)
+
+    def state_dict(self) -> dict:
+        """What :meth:`load_state_dict` compares."""
+        return {"names": self.names}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Refuse to go on with other data (:class:`WeightsError`)."""
+        if state["names"] != self.names:
+            _refuse_another_run("DATASETS.TRAIN", state["names"], self.names)
 
 
 def _refuse_misfit(fit: StageFit) -> None:
@@ -193,11 +217,11 @@ def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:
         )
 
 
-def _refuse_another_run(key: str, file_state: dict, model_state: dict) -> None:
+def _refuse_another_run(name: str, saved: Sequence, here: Sequence) -> None:
     raise WeightsError(
-        f"the run cannot be resumed: {key} is {tuple(file_state[key].shape)} in its checkpoint, "
-        f"{tuple(model_state[key].shape)} here. Resume with the config, and so the DATASETS.TRAIN, "
-        "that it was started with; or start a new run: another OUTPUT_DIR, without --resume"
+        f"the run cannot be resumed: {name} is {saved} in its checkpoint, {here} here. Resume with "
+        "the config, and so the DATASETS.TRAIN, that it was started with; or start a new run: "
+        "another OUTPUT_DIR, without --resume"
     )
 
 

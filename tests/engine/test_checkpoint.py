@@ -9,7 +9,7 @@ import torch
 from detectron2.modeling import build_model
 from torch import nn
 
-from person_search.engine import PersonSearchCheckpointer
+from person_search.engine import PersonSearchCheckpointer, TrainingSets
 from person_search.errors import WeightsError
 
 
@@ -336,6 +336,22 @@ def test_a_run_of_other_data_is_not_resumed_but_can_be_evaluated(tiny_cfg, tmp_p
     with pytest.raises(WeightsError, match=r"cannot be resumed: .* is \(5, .*, \(9, .*DATASETS.TR"):
         PersonSearchCheckpointer(other, str(tmp_path)).resume_or_load("", resume=True)
     PersonSearchCheckpointer(other, str(tmp_path), complete=True).resume_or_load("", resume=True)
+
+
+def test_a_run_of_as_many_other_persons_is_not_resumed(tiny_cfg, tmp_path):
+    def checkpointer(model: nn.Module, *names: str, **others) -> PersonSearchCheckpointer:
+        sets = TrainingSets(names)
+        return PersonSearchCheckpointer(model, str(tmp_path), train_sets=sets, **others)
+
+    model, other = (built(tiny_cfg(config="Street/oim.yaml")) for _ in range(2))
+    checkpointer(model, "one", "two").save("model_0000004", iteration=4)
+    with pytest.raises(WeightsError, match=r"DATASETS.TRAIN is \['one', 'two'\].*\['two', 'one'\]"):
+        checkpointer(other, "two", "one").resume_or_load("", resume=True)
+    checkpointer(other, "two", "one").resume_or_load(
+        str(tmp_path / "model_0000004.pth"), resume=False
+    )
+    checkpointer(other, "one", "two").resume_or_load("", resume=True)
+    assert differing(other, model) == set()
 
 
 # From re-ID pre-training to person search ------------------------------------------------------
