@@ -1,4 +1,7 @@
-"""Every config key that this project adds to detectron2's."""
+"""Every config key that this project adds to detectron2's.
+
+Importing this module registers the parts that the keys name.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +9,8 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
 from person_search.errors import ConfigError
+
+from . import modeling  # noqa: F401
 
 
 def add_person_search_config(cfg: CN) -> None:
@@ -189,12 +194,13 @@ def add_person_search_config(cfg: CN) -> None:
     # cut to a random window of that size. The scales are a usual range.
     cfg.INPUT.HYBRID.SCENE_SIZE = (600, 1000)
     cfg.INPUT.HYBRID.SCENE_SCALE = (0.8, 1.2)
-    # How a picture of a person becomes a scene of CANVAS_SIZE (height, width), filled with the
-    # pixel mean. "expand_resize": on a canvas EXPAND_RATIO times as large, resized (mmdetection's
-    # Expand has these ratios) | "random_paste": at its own size
+    # How a picture of a person becomes a scene, filled with the pixel mean. "expand_resize": on a
+    # canvas EXPAND_RATIO times as large (as mmdetection's Expand), resized to CANVAS_SIZE (height,
+    # width) | "random_paste": at its own size, on a canvas of PASTE_SIZE
     cfg.INPUT.HYBRID.CANVAS = "expand_resize"
     cfg.INPUT.HYBRID.CANVAS_SIZE = (512, 256)
     cfg.INPUT.HYBRID.EXPAND_RATIO = (1.0, 4.0)
+    cfg.INPUT.HYBRID.PASTE_SIZE = (900, 900)
     # Views of scenes: how far brightness, contrast, saturation and hue change, and how often
     # (SimSiam). Views of persons keep their colours (LUPerson), and are erased instead
     # (INPUT.REID.ERASE_PROB). Of both: how often they are grey, and blurred.

@@ -40,12 +40,14 @@ class Run:
         opts: config keys and values.
         folder: its OUTPUT_DIR.
         start: the run that gives its weights, if one of ours does.
+        part: "backbone": it gives only those.
     """
 
     config: str
     opts: tuple[str, ...]
     folder: Path
     start: "Run | None" = None
+    part: str = ""
 
     @property
     def record(self) -> dict:
@@ -82,14 +84,21 @@ class Run:
         command += ["--resume", "--num-gpus", str(num_gpus)]
         command += [*self.opts, "OUTPUT_DIR", str(self.folder)]
         print(f"== {self.folder}", flush=True)
-        begun, console = time.time(), self.folder / "console.txt"
+        begun = time.time()
+        if self.part:
+            files = [self.start.folder / f"{name}.pth" for name in ("model_final", self.part)]
+            self._call([sys.executable, "tools/select_weights.py", *map(str, files)])
+        self._call(command)
+        record |= {"seconds": round(time.time() - begun), "commit": commit()}
+        _write(self.folder / "run.json", json.dumps(record, indent=1))
+
+    def _call(self, command: list[str]) -> None:
+        console = self.folder / "console.txt"
         with open(console, "a", encoding="utf-8") as log:
             ended = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         if ended.returncode:
             last = " ".join(console.read_text(encoding="utf-8").splitlines()[-1:])
             raise RuntimeError(f"{self.folder}: {last} (see {console.name} there)")
-        record |= {"seconds": round(time.time() - begun), "commit": commit()}
-        _write(self.folder / "run.json", json.dumps(record, indent=1))
 
 
 def plan(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Run:
@@ -101,14 +110,15 @@ def plan(table: Table, row: Row, seed: int, args: argparse.Namespace) -> Run:
         weights = ("MODEL.WEIGHTS", str(args.imagenet))
     elif row.start:
         start = plan(table, table.starts[row.start], seed, args)
-        weights = ("MODEL.WEIGHTS", str(start.folder / "model_final.pth"))
+        weights = ("MODEL.WEIGHTS", str(start.folder / f"{row.part or 'model_final'}.pth"))
     elif row.is_pretraining:
         weights = ()  # those that its config names
     # The folder's name says what is in it.
-    name = "+".join([config.split("/")[-1], row.start or "random", *map(_word, row.opts[1::2])])
+    parts = [config.split("/")[-1], row.start or "random", *filter(None, [row.part])]
+    name = "+".join([*parts, *map(_word, row.opts[1::2])])
     folder = args.output / config.split("/")[0] / name / f"seed_{seed}"
     opts = (*weights, "SEED", str(seed), *shared, *row.opts)
-    return Run(config, opts, folder, start)
+    return Run(config, opts, folder, start, row.part)
 
 
 def _word(value: str) -> str:

@@ -28,11 +28,11 @@ MIN_VISIBLE = 0.5
 def place_on_canvas(cfg) -> T.Augmentation:
     """What ``INPUT.HYBRID.CANVAS`` names."""
     keys = cfg.INPUT.HYBRID
-    size, fill = tuple(keys.CANVAS_SIZE), tuple(cfg.MODEL.PIXEL_MEAN)
+    fill = tuple(cfg.MODEL.PIXEL_MEAN)
     if keys.CANVAS == "expand_resize":
-        return ExpandResize(tuple(keys.EXPAND_RATIO), size, fill)
+        return ExpandResize(tuple(keys.EXPAND_RATIO), tuple(keys.CANVAS_SIZE), fill)
     if keys.CANVAS == "random_paste":
-        return RandomPaste(size, fill)
+        return RandomPaste(tuple(keys.PASTE_SIZE), fill)
     raise ConfigError(f"INPUT.HYBRID.CANVAS is {keys.CANVAS!r}; legal: expand_resize, random_paste")
 
 

@@ -230,7 +230,7 @@ class RandomPaste(T.Augmentation):
         if height > self.size[0] or width > self.size[1]:
             raise ConfigError(
                 f"random_paste: a picture of {width}x{height} does not fit on a canvas of "
-                f"{self.size[1]}x{self.size[0]}: raise INPUT.HYBRID.CANVAS_SIZE (height, width), "
+                f"{self.size[1]}x{self.size[0]}: raise INPUT.HYBRID.PASTE_SIZE (height, width), "
                 "or set INPUT.HYBRID.CANVAS expand_resize"
             )
         return _place_anywhere((height, width), self.size, self.fill)

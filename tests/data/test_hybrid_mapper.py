@@ -177,6 +177,6 @@ def test_illegal_keys_are_errors(tiny_cfg, opts, message):
 
 def test_a_picture_larger_than_the_canvas_of_random_paste_is_an_error(picture, tiny_cfg):
     cfg = hybrid_cfg(tiny_cfg, "INPUT.HYBRID.CANVAS", "random_paste")
-    cfg.INPUT.HYBRID.CANVAS_SIZE = (64, 64)
+    cfg.INPUT.HYBRID.PASTE_SIZE = (64, 64)
     with pytest.raises(ConfigError, match="80x60 does not fit on a canvas of 64x64"):
         build_mapper(cfg, is_train=True)(crop(picture))

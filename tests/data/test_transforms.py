@@ -309,7 +309,7 @@ def test_every_place_of_the_canvas_occurs_equally_often():
 
 @pytest.mark.parametrize("canvas", [(63, 100), (100, 31)])
 def test_a_picture_larger_than_the_canvas_is_an_error_that_says_what_to_do(canvas):
-    with pytest.raises(ConfigError, match="32x64 does not fit .* INPUT.HYBRID.CANVAS_SIZE"):
+    with pytest.raises(ConfigError, match="32x64 does not fit .* INPUT.HYBRID.PASTE_SIZE"):
         RandomPaste(canvas, FILL).get_transform(numbered(64, 32))
 
 

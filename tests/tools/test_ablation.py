@@ -26,6 +26,8 @@ class Trainings:
             said = "abc1234\n" if "rev-parse" in command else ""
             return subprocess.CompletedProcess(command, 0, stdout=said)
         self.commands.append(command)
+        if "SEED" not in command:  # tools/select_weights.py
+            return subprocess.CompletedProcess(command, 0)
         if self.fails:
             self.fails -= 1
             kwargs["stdout"].write("no frame file found\n")
@@ -131,6 +133,16 @@ def test_a_failed_run_costs_its_row_alone_and_is_repeated(trainings, tmp_path, c
     assert "| random |  |  |  |  | not yet run |" in text and "| STL | 41.0 |" in text
     failed, text = run(tmp_path, "--seeds", "1")
     assert failed == 0 and "| random | 41.0 |" in text
+
+
+def test_a_row_may_start_from_the_backbone_alone(trainings, tmp_path):
+    failed, _ = run(tmp_path, "--seeds", "1", table="hybrid-parts")
+    assert failed == 0
+    given = [c[c.index("MODEL.WEIGHTS") + 1] for c in trainings.of("Street/nae")]
+    start = tmp_path / "Hybrid-Pretrain/Street+random/seed_1"
+    assert given == ["", str(start / "backbone.pth"), str(start / "model_final.pth")]
+    (selected,) = [c[1:] for c in trainings.commands if "select_weights" in c[1]]
+    assert selected == ["tools/select_weights.py", *given[:0:-1]]
 
 
 def test_rows_of_a_pre_training_get_its_options(trainings, tmp_path):

@@ -27,6 +27,7 @@ class Row:
         config: path below ``configs`` without ``.yaml``; "{data}" stands for the data set's folder.
         start: what it starts from: "" random weights (a pre-training: those that its config names,
             or --imagenet), "imagenet", or a name in ``Table.starts``.
+        part: of what it starts from: "" everything that fits, or "backbone".
         opts: further config keys and values.
         paper: the paper's values of the metrics, in percent.
     """
@@ -34,6 +35,7 @@ class Row:
     name: str
     config: str
     start: str = ""
+    part: str = ""
     opts: tuple[str, ...] = ()
     paper: tuple[float, ...] = ()
 
