@@ -224,7 +224,7 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.MODEL.HYBRID.REVERSAL_SCHEDULE = "constant"
 
     # -------------------------------------------------------------------------- schedule
-    # "SGD" | "Adam"
+    # "SGD" | "Adam" | "AdamW"
     cfg.SOLVER.OPTIMIZER = "SGD"
     # A batch goes through the model in so many parts, one after the other, and makes one step: less
     # memory, the same step but for batch norm (and losses that are no mean over images).

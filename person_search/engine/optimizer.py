@@ -7,14 +7,16 @@ from torch import nn
 
 from person_search.errors import ConfigError
 
+ADAM = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+
 
 def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser that ``SOLVER.OPTIMIZER`` names, over detectron2's parameter groups."""
     name = cfg.SOLVER.OPTIMIZER
     if name == "SGD":
         return build_sgd(cfg, model)
-    if name != "Adam":
-        raise ConfigError(f"SOLVER.OPTIMIZER is {name!r}; legal: SGD, Adam")
+    if name not in ADAM:
+        raise ConfigError(f"SOLVER.OPTIMIZER is {name!r}; legal: SGD, {', '.join(ADAM)}")
     params = get_default_optimizer_params(
         model,
         base_lr=cfg.SOLVER.BASE_LR,
@@ -22,7 +24,5 @@ def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
     )
-    optimizer = torch.optim.Adam(
-        params, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
-    )
+    optimizer = ADAM[name](params, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
     return maybe_add_gradient_clipping(cfg, optimizer)

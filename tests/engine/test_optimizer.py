@@ -28,7 +28,10 @@ def settings_of(optimizer, model: nn.Module) -> dict[str, tuple[float, float]]:
 COMMON = ("SOLVER.BASE_LR", 3e-4, "SOLVER.WEIGHT_DECAY", 5e-4)
 
 
-@pytest.mark.parametrize("name, kind", [("Adam", torch.optim.Adam), ("SGD", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    "name, kind",
+    [("Adam", torch.optim.Adam), ("AdamW", torch.optim.AdamW), ("SGD", torch.optim.SGD)],
+)
 def test_every_trained_parameter_has_rate_and_decay(tiny_cfg, model, name, kind):
     cfg = tiny_cfg(
         *(*COMMON, "SOLVER.OPTIMIZER", name, "SOLVER.WEIGHT_DECAY_NORM", 1e-5),
@@ -68,5 +71,5 @@ def test_adam_clips_where_it_is_told_to(tiny_cfg, model):
 
 
 def test_an_unknown_name_is_an_error(tiny_cfg, model):
-    with pytest.raises(ConfigError, match="SOLVER.OPTIMIZER is 'adam'; legal: SGD, Adam"):
+    with pytest.raises(ConfigError, match="SOLVER.OPTIMIZER is 'adam'; legal: SGD, Adam, AdamW"):
         build_optimizer(tiny_cfg("SOLVER.OPTIMIZER", "adam"), model)
