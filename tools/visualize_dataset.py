@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """The long tail of a data set: how many boxes each identity has, and what the boxes are like.
 
-    python tools/visualize_dataset.py prw_train
+    python tools/visualize_dataset.py prw_train prw_test
 
-Prints the numbers and writes one PNG: boxes per identity, the heights of the boxes and, where
-cameras are known, the boxes of each camera.
+Prints the numbers and writes one PNG with a row for each data set: boxes per identity, the heights
+of the boxes and, where cameras are known, boxes and identities of each camera; of a test set, some
+queries and their matches, too.
 
 Shape shorthand in this module:
     G: boxes of all frames    L: identities
@@ -13,21 +14,28 @@ Shape shorthand in this module:
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
-import person_search.data  # noqa: F401  (registers the data sets)
+from person_search.data.build import OUR_KINDS
+from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import cut_out
 from person_search.data.datasets.common import image_size
+from person_search.data.images import read_image
 from person_search.errors import DatasetError, PersonSearchError
 
 BLUE, GREY, RED = "tab:blue", "0.75", "tab:red"
 RARE = 4
 """An identity with fewer boxes repeats some in every batch of class-aware sampling (K = 4)."""
 HEAD_SHARE = 0.1
+EXAMPLES, MATCHES = 5, 4
+"""Queries of a test set that are shown, and matches of each."""
+CROP = (128, 64)  # height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +179,12 @@ def draw_cameras(axis: Axes, boxes: BoxStatistics) -> None:
         counts = np.array([np.sum(boxes.cameras[chosen] == name) for name in names])
         axis.bar([str(name) for name in names], counts, bottom=bottom, color=color, width=0.7)
         bottom += counts
-    axis.set(title="Boxes per camera", xlabel="camera", ylabel="boxes")
+    for place, name in enumerate(names):
+        people = np.unique(boxes.person_ids[boxes.labelled & (boxes.cameras == name)])
+        axis.annotate(f"{len(people)}", (place, bottom[place]), (0, 2),
+                      textcoords="offset points", ha="center")  # fmt: skip
+    axis.set_ylim(top=1.12 * bottom.max())  # margins end at a bar without height
+    axis.set(title="Boxes per camera (above: identities)", xlabel="camera", ylabel="boxes")
 
 
 def _labels(boxes: BoxStatistics) -> list[str]:
@@ -179,46 +192,98 @@ def _labels(boxes: BoxStatistics) -> list[str]:
     return [f"labelled ({labelled:,})", f"without identity ({len(boxes.heights) - labelled:,})"]
 
 
-def draw_dataset(title: str, boxes: BoxStatistics, path: Path) -> None:
-    """Write the picture; panels that the data set has no numbers for are left out."""
+def draw_panels(figure: FigureBase, title: str, boxes: BoxStatistics) -> None:
+    """A row of panels; those that the data set has no numbers for are left out."""
     panels = [draw_heights]
     if len(boxes.per_identity):
         panels.insert(0, draw_long_tail)
     if boxes.camera_names:
         panels.append(draw_cameras)
     widths = [1.6 if panel is draw_long_tail else 1 for panel in panels]
-    figure = Figure(figsize=(4.4 * sum(widths), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False)[0]
     for draw, axis in zip(panels, axes, strict=True):
         draw(axis, boxes)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=14)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+
+
+def draw_examples(figure: FigureBase, name: str) -> None:
+    """Queries of a test set, evenly spread, each with some boxes of that person elsewhere."""
+    queries, gallery = load_test_crops(name)
+    chosen = np.unique(np.linspace(0, len(queries) - 1, EXAMPLES).astype(int))
+    cells = MATCHES + 2  # the last one stays empty
+    axes = figure.subplots(1, EXAMPLES * cells)
+    for axis in axes:
+        axis.set_axis_off()
+    for row, index in enumerate(chosen.tolist()):
+        query = queries[index]
+        matches = [
+            crop
+            for crop in gallery
+            if crop["person_id"] == query["person_id"] and crop["file_name"] != query["file_name"]
+        ]
+        # Evenly spread: next to a frame of a video is the same frame again.
+        spread = np.unique(np.linspace(0, len(matches) - 1, min(MATCHES, len(matches))).astype(int))
+        row_of_axes = axes[row * cells :]
+        for axis, crop in zip(row_of_axes, [query, *(matches[k] for k in spread)], strict=False):
+            axis.imshow(cut_out(read_image(crop["file_name"], "RGB"), crop["bbox"], CROP))
+        row_of_axes[0].set_title("query", fontsize=9, color=BLUE)
+    figure.suptitle(f"{name}: {len(queries):,} queries; some, and the same persons in the gallery")
+
+
+def draw_datasets(titles: dict[str, str], boxes: dict[str, BoxStatistics], path: Path) -> None:
+    """Write the picture of data sets: a row of panels each, and one of examples under test sets.
+
+    Args:
+        titles, boxes: by registered name, in the order of the rows.
+        path: of the PNG; its folder is made.
+    """
+    rows = []
+    for name in titles:
+        rows.append(partial(draw_panels, title=titles[name], boxes=boxes[name]))
+        if MetadataCatalog.get(name).get("split") == "test":
+            rows.append(partial(draw_examples, name=name))
+    heights = [4.2 if row.func is draw_panels else 2.2 for row in rows]
+    figure = Figure(figsize=(15, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, draw in zip(parts, rows, strict=True):
+        draw(part)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def print_numbers(numbers: dict[str, float]) -> None:
+    """A line each."""
+    for name, number in numbers.items():
+        print(f"{name:44}{number:>10,.3g}" if number < 1 else f"{name:44}{number:>10,g}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", help="a registered data set, e.g. prw_train")
+    parser.add_argument("datasets", nargs="+", help="registered data sets, e.g. prw_train")
     parser.add_argument("--output", type=Path, help="PNG (default: output/pictures/DATASET.png)")
     args = parser.parse_args()
-    if args.dataset not in DatasetCatalog:
-        kinds = {n: MetadataCatalog.get(n).get("evaluator_type") for n in DatasetCatalog}
-        known = ("person_search", "reid", "detection")
-        ours = [name for name, kind in kinds.items() if kind in known]
-        parser.error(f"no data set {args.dataset}; there are {', '.join(ours)}")
-    path = args.output or Path("output", "pictures", f"{args.dataset}.png")
+    for name in args.datasets:
+        if name not in DatasetCatalog:
+            kinds = {n: MetadataCatalog.get(n).get("evaluator_type") for n in DatasetCatalog}
+            ours = [n for n, kind in kinds.items() if kind in OUR_KINDS]
+            parser.error(f"no data set {name}; there are {', '.join(ours)}")
+    path = args.output or Path("output", "pictures", f"{args.datasets[0]}.png")
+    titles, boxes = {}, {}
     try:
-        records = DatasetCatalog.get(args.dataset)
-        boxes = BoxStatistics.of(records)
-        draw_dataset(f"{args.dataset}: {len(records):,} pictures", boxes, path)
+        for name in args.datasets:
+            records = DatasetCatalog.get(name)
+            titles[name] = f"{name}: {len(records):,} pictures"
+            boxes[name] = BoxStatistics.of(records)
+        draw_datasets(titles, boxes, path)
     except (PersonSearchError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    for name, number in boxes.summary().items():
-        print(f"{name:44}{number:>10,.3g}" if number < 1 else f"{name:44}{number:>10,g}")
+    for name in args.datasets:
+        print(f"\n{name}")
+        print_numbers(boxes[name].summary())
     print(path)
 
 

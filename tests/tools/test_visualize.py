@@ -85,7 +85,7 @@ def test_long_tail_of_prw(shared_data):
 @pytest.mark.parametrize("records", [records_of([{-1: 3}]), records_of([{0: 1}], camera=2)])
 def test_panels_without_numbers_are_left_out(records, tmp_path):
     boxes = visualize_dataset.BoxStatistics.of(records)
-    visualize_dataset.draw_dataset("x", boxes, tmp_path / "new" / "x.png")
+    visualize_dataset.draw_datasets({"x": "x"}, {"x": boxes}, tmp_path / "new" / "x.png")
     assert is_picture(tmp_path / "new" / "x.png")
 
 

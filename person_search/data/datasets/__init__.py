@@ -3,6 +3,11 @@
 import os
 
 from person_search.data.datasets.builtin import register_all
+from person_search.data.datasets.coco_style import (
+    load_coco_style,
+    load_coco_style_protocols,
+    register_coco_style,
+)
 from person_search.data.datasets.crowdhuman import load_crowdhuman, register_crowdhuman
 from person_search.data.datasets.cuhk03 import load_cuhk03, register_cuhk03
 from person_search.data.datasets.cuhk_sysu import (
@@ -22,6 +27,8 @@ from person_search.data.datasets.posetrack21 import (
 from person_search.data.datasets.prw import load_prw, load_prw_protocols, register_prw
 
 __all__ = [
+    "load_coco_style",
+    "load_coco_style_protocols",
     "load_crowdhuman",
     "load_cuhk03",
     "load_cuhk_sysu",
@@ -35,6 +42,7 @@ __all__ = [
     "load_prw",
     "load_prw_protocols",
     "register_all",
+    "register_coco_style",
     "register_crowdhuman",
     "register_cuhk03",
     "register_cuhk_sysu",

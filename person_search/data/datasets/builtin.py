@@ -12,6 +12,7 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from person_search.data.datasets import crowdhuman, eurocity, luperson
+from person_search.data.datasets.coco_style import register_prepared
 from person_search.data.datasets.common import SPLITS, STREET
 from person_search.data.datasets.crowdhuman import register_crowdhuman
 from person_search.data.datasets.cuhk03 import register_cuhk03
@@ -56,12 +57,14 @@ _BUILTIN: dict[str, tuple[Callable, tuple[str, ...]]] = {
 
 
 def register_all(root: str | Path) -> None:
-    """Registers every data set by its usual folder below ``root``; nothing is read from disk.
+    """Registers every data set by its usual folder below ``root``, without reading it.
 
     Names: those of ``_BUILTIN`` with their splits, as "prw_train" (datasets/README.md lists them),
     and the drawn data in both layouts as street_{tiny,small,large}_{train,test} and
     street_{tiny,small,large}_cuhk_{train,test}; in other looks as
-    street_{tiny,small,large}_{noon,night,dusk,fog,web}_train.
+    street_{tiny,small,large}_{noon,night,dusk,fog,web}_train. Folders that
+    tools/prepare_dataset.py wrote are registered by their own names; the one file that is opened
+    for it is their ``dataset.json``.
     """
     for name, (register, splits) in _BUILTIN.items():
         for split in splits:
@@ -74,6 +77,13 @@ def register_all(root: str | Path) -> None:
         for domain, register in STREET_DOMAINS.items():
             name = f"street_{size}_{domain}_train"
             _register(register, name, os.path.join(root, STREET, f"{size}_{domain}"), "train")
+    register_prepared(root)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether a data set of another kind than the prepared ones is called so."""
+    splits = [n for n in DatasetCatalog if n.rpartition("_")[0] == name]
+    return any(not MetadataCatalog.get(n).get("is_prepared", False) for n in splits)
 
 
 def _register(register: Callable, name: str, root: str | Path, split: str) -> None:
