@@ -44,6 +44,8 @@ def evaluate_detection(
 ) -> DetectionMetrics:
     """Compare the detections of all frames with the ground truth.
 
+    Detections that ``results`` mark as ignored count for nothing if they match no box.
+
     Args:
         results: the test set.
         det_thresh: detections with a lower score are dropped.
@@ -56,16 +58,21 @@ def evaluate_detection(
     gt_frame = segment_of_row(results.gt_offsets)
     if use_gt_boxes:
         frame, boxes, scores = gt_frame, results.gt_boxes, np.ones(len(gt_frame), np.float32)
+        ignored = np.zeros(len(frame), bool)
     else:
         kept = results.dets[:, 4] >= det_thresh
         frame = segment_of_row(results.det_offsets)[kept]
         boxes, scores = results.dets[kept, :4], results.dets[kept, 4]
+        ignored = np.zeros(len(frame), bool)
+        if results.det_ignored is not None:
+            ignored = results.det_ignored[kept]
     gt_boxes = results.gt_boxes
     if labeled_only:
         labeled = results.gt_ids != results.unlabeled_id
         gt_frame, gt_boxes = gt_frame[labeled], gt_boxes[labeled]
         counted = np.isin(frame, gt_frame)
         frame, boxes, scores = frame[counted], boxes[counted], scores[counted]
+        ignored = ignored[counted]
     if len(gt_boxes) == 0:
         return DetectionMetrics(*[float("nan")] * 4)
 
@@ -83,9 +90,10 @@ def evaluate_detection(
     mutual[_mutual_best(det, gt, iou.astype(np.float32))] = True
     recall = mutual.sum() / len(gt_boxes)
     by_score = np.argsort(-scores, kind="stable")
-    plain = _step_ap(mutual[by_score], scores[by_score])
     greedy = _greedy(det, gt, iou, iou_thresh, frame, by_score)
-    values = (recall, plain * recall, plain, _coco_ap(greedy[by_score], len(gt_boxes)))
+    of_mutual, of_greedy = (by_score[(x | ~ignored)[by_score]] for x in (mutual, greedy))
+    plain = _step_ap(mutual[of_mutual], scores[of_mutual])
+    values = (recall, plain * recall, plain, _coco_ap(greedy[of_greedy], len(gt_boxes)))
     return DetectionMetrics(*map(float, values))
 
 

@@ -34,6 +34,7 @@ _LAYOUT: dict[str, tuple[str, tuple, str]] = {
     "det_offsets": ("F+1", (), "iu"),
     "dets": ("N", (5,), "iuf"),
     "det_embs": ("N", ("d",), "f"),
+    "det_ignored": ("N", (), "b"),
     "query_frames": ("Q", (), "U"),
     "query_frame_index": ("Q", (), "iu"),
     "query_boxes": ("Q", (4,), "iuf"),
@@ -76,6 +77,7 @@ class SearchResults:
         query_frames, query_frame_index: (Q,) frame of the query; (Q,) its index, -1 for none.
         query_boxes, query_ids, query_cam, query_embs: (Q, 4), (Q,), (Q,), (Q, d).
         gt_embs: (G, d) embeddings of the ground-truth boxes, or None.
+        det_ignored: (N,) bool, detections where the data set says nothing about persons, or None.
         qctx_offsets, qctx_dets, qctx_embs: (Q + 1,), (M, 5), (M, d) persons in the frame of each
             query, row 0 the query itself, the rest by falling score; all None without context.
         gal_offsets, gal_frames, gal_has_gt, gal_gt_xywh: (Q + 1,), (K,), (K,) bool, (K, 4) gallery
@@ -103,6 +105,7 @@ class SearchResults:
     query_cam: np.ndarray
     query_embs: np.ndarray
     gt_embs: np.ndarray | None = None
+    det_ignored: np.ndarray | None = None
     qctx_offsets: np.ndarray | None = None
     qctx_dets: np.ndarray | None = None
     qctx_embs: np.ndarray | None = None

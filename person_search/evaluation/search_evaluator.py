@@ -21,6 +21,7 @@ from person_search.errors import ConfigError, ResultsError
 from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search
+from .regions import mostly_inside
 from .report import Report
 from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays
@@ -178,7 +179,7 @@ class SearchEvaluator(DatasetEvaluator):
                 f"{len(records)} of them"
             )
         records = [records[i] for i in range(len(frames))]
-        found = self._found(records)
+        found = self._found(frames, records)
         results = {
             name: self._results(protocol, frames, records, found)
             for name, protocol in self.protocols.items()
@@ -195,6 +196,7 @@ class SearchEvaluator(DatasetEvaluator):
                 f"recall: score >= {self.options.score_thresh:g}. "
                 f"AP: score >= {WEAKEST_SCORE:g}, pairs of mutual best overlap, times recall. "
                 "AP_coco: COCO's"
+                + ("" if first.det_ignored is None else ". Without false ones in ignore regions")
             ),
         )
         logger.info("\n%s", report.table())
@@ -207,13 +209,20 @@ class SearchEvaluator(DatasetEvaluator):
                 logger.info("detections and embeddings: %s", path)
         return report.percent()
 
-    def _found(self, records: list[FrameRecord]) -> dict[str, np.ndarray]:
+    def _found(self, frames: list[dict], records: list[FrameRecord]) -> dict[str, np.ndarray]:
         """What all protocols share of :class:`SearchResults`; made once, since it is big."""
         found = {
             "det_offsets": lengths_to_offsets([len(r.dets) for r in records]),
             "dets": np.concatenate([r.dets for r in records]),
             "det_embs": np.concatenate([r.embeds for r in records]),
         }
+        if any(frame.get("ignore_regions") for frame in frames):
+            found["det_ignored"] = np.concatenate(
+                [
+                    mostly_inside(record.dets[:, :4], frame.get("ignore_regions", []))
+                    for frame, record in zip(frames, records, strict=True)
+                ]
+            )
         if self.options.gt_boxes:
             found["gt_embs"] = np.concatenate([r.gt_embeds for r in records])
         return found

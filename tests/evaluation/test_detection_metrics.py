@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,20 @@ def test_frames_without_boxes():
         scene([Frame("1", [(G, 1)], [(G, 0, 0.8)]), Frame("2", [], [(W, 0, 0.9)])])
     )
     assert spurious.recall == 1.0 and spurious.ap == pytest.approx(0.5)
+
+
+def test_false_detections_in_ignore_regions_count_for_nothing():
+    """Two persons, one found. Of three false detections, the ignored two go; the match stays."""
+    boxes = [W, (105, 100, 155, 200), G, (0, 0, 9, 9)]
+    dets = [(box, 0.0, score) for box, score in zip(boxes, (0.9, 0.8, 0.7, 0.6), strict=True)]
+    results = scene([Frame("a", gt=[(G, 7), ((700, 100, 750, 200), 8)], dets=dets)])
+    as_it_is = evaluate_detection(results)
+    ignored = np.array([True, True, True, False])
+    found = evaluate_detection(replace(results, det_ignored=ignored))
+    assert as_it_is.recall == found.recall == 0.5
+    # Mutual best overlap: the third detection is the match, at rank 3 of 4 and then at rank 1 of 2.
+    assert (as_it_is.plain_ap, found.plain_ap) == (pytest.approx(1 / 3), 1.0)
+    assert found.ap == 0.5
+    # COCO: the second one comes first, at rank 2 and then at rank 1; recalls 0, .01, ... .50.
+    assert as_it_is.coco_ap == pytest.approx(51 / 101 / 2)
+    assert found.coco_ap == pytest.approx(51 / 101)
