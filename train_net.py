@@ -7,8 +7,10 @@
         MODEL.WEIGHTS output/PRW/stl_mrfp/model_final.pth
 """
 
+import argparse
 import sys
 import weakref
+from datetime import timedelta
 
 import torch
 from detectron2.config import CfgNode
@@ -18,10 +20,11 @@ from detectron2.engine import (
     default_setup,
     launch,
 )
+from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from person_search import read_config
 from person_search.data import (
@@ -113,8 +116,28 @@ def main(args) -> dict:
     return trainer._last_eval_results
 
 
-def run(args) -> None:
-    """Launch :func:`main` on the wanted processes; a user's mistake ends in one line."""
+def argument_parser() -> argparse.ArgumentParser:
+    """detectron2's, with what it leaves at its default."""
+    parser = default_argument_parser()
+    parser.add_argument(
+        "--dist-timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT.total_seconds() / 60,
+        metavar="MINUTES",
+        help="after which a process gives up on one that does not answer (default: %(default)g); "
+        "longer than the main process takes to evaluate, for which the others wait",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Launch :func:`main` on the wanted processes; a user's mistake ends in one line.
+
+    If one process of a machine ends early, those beside it are ended too.
+    """
+    found = torch.cuda.device_count()
+    if args.num_gpus > max(found, 1):  # one process can do without
+        sys.exit(f"--num-gpus {args.num_gpus}, but this machine has {found}")
     try:
         launch(
             main,
@@ -123,6 +146,13 @@ def run(args) -> None:
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
             args=(args,),
+            timeout=timedelta(minutes=args.dist_timeout),
+        )
+    except ProcessExitedException as error:
+        sys.exit(
+            f"{error}, and the others were ended. Mostly the system was out of memory: fewer "
+            "DATALOADER.NUM_WORKERS, or a larger SOLVER.ACCUMULATE, take less. --resume goes on "
+            "from the last checkpoint"
         )
     except (PersonSearchError, ProcessRaisedException) as error:
         # The message of another process (a loader's worker, a rank) is its whole traceback; the
@@ -136,4 +166,4 @@ def run(args) -> None:
 
 
 if __name__ == "__main__":
-    run(default_argument_parser().parse_args())
+    run(argument_parser().parse_args())

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detectron2.engine import default_argument_parser
-
 from person_search.data.datasets import register_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "Street" / "stl_mrfp.yaml"
 
 sys.path.insert(0, str(REPOSITORY))
-import train_net  # noqa: E402, F401  (found through the line above)
+import train_net  # noqa: E402  (found through the line above)
 
 OPTS = """
     MODEL.DEVICE cpu  MODEL.RESNETS.STEM_OUT_CHANNELS 16  MODEL.RESNETS.RES2_OUT_CHANNELS 16
@@ -38,7 +36,7 @@ def arguments(
     """Of train_net.py; ``opts`` are keys and values."""
     flags = ["--resume"] * resume + ["--eval-only"] * eval_only
     line = ["--config-file", str(config), *flags, *OPTS, *map(str, opts)]
-    return default_argument_parser().parse_args(line)
+    return train_net.argument_parser().parse_args(line)
 
 
 @contextmanager

@@ -6,7 +6,15 @@ Each part is a module of ``tools/benchmarks`` with ``add_arguments(parser)`` and
 import argparse
 import sys
 
-from benchmarks import crop_loader, evaluator, gallery, inference, training_step
+from benchmarks import (
+    crop_loader,
+    evaluator,
+    gallery,
+    hybrid_step,
+    inference,
+    memory,
+    training_step,
+)
 
 from person_search.errors import PersonSearchError
 
@@ -15,6 +23,8 @@ PARTS = {
     "gallery": gallery,
     "crop_loader": crop_loader,
     "training_step": training_step,
+    "memory": memory,
+    "hybrid_step": hybrid_step,
     "inference": inference,
 }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import benchmark
-from benchmarks import common, evaluator, inference, synthetic, training_step
+from benchmarks import common, evaluator, hybrid_step, inference, memory, synthetic, training_step
 from street_runs import CONFIG, OPTS, REPOSITORY, registered
 
 from person_search.evaluation import evaluate_detection
@@ -82,6 +84,46 @@ def test_the_training_step_is_the_sum_of_its_parts(street, tmp_path, monkeypatch
         assert row["step ms"] == pytest.approx(parts)
         assert row[unit] == pytest.approx(1000 * 4 / row["step ms"])
         assert row["step ratio"] == pytest.approx(row["step ms"] / first["step ms"])
+
+
+def test_recipes_for_memory_are_keys_that_a_step_obeys(street, monkeypatch, run):
+    seen = []
+
+    def figures(cfg, model, batches):
+        keys = cfg.SOLVER.ACCUMULATE, len(cfg.MODEL.BACKBONE.CHECKPOINT_STAGES)
+        seen.append((*keys, cfg.SOLVER.AMP.ENABLED, len(batches), len(batches[0])))
+        return dict(zip(common.STEP, (len(seen), 0.5 * len(seen)), strict=True))
+
+    monkeypatch.setattr(memory, "in_fresh_process", lambda function, *args: function(*args))
+    monkeypatch.setattr(memory, "step_figures", figures)
+    rows = run("memory", [CONFIG], "--steps", 3)["rows"]
+    assert [row["recipe"] for row in rows] == list(memory.RECIPES)
+    assert seen[0] == (1, 0, False, 3, 4) and seen[-1] == (4, 4, True, 3, 4)
+    assert [row["memory ratio"] for row in rows] == list(range(1, 8))
+
+
+def test_a_step_is_trained_on_every_batch(tiny_cfg):
+    """The memory that it takes is that beyond what was taken before, so never less than none."""
+    model = nn.Linear(1, 1)
+    model.forward = lambda batch: {"loss": model.weight.sum() * len(batch)}
+    before = model.weight.item()
+    opts = ("SOLVER.BASE_LR", 0.1, "SOLVER.MOMENTUM", 0.0, "SOLVER.WEIGHT_DECAY", 0.0)
+    found = common.step_figures(tiny_cfg(*opts), model, [[1, 2], [3]])
+    assert model.weight.item() == pytest.approx(before - 0.1 * 3)
+    assert found["step ms"] >= 0 and found["memory GiB"] >= 0
+
+
+def test_one_view_weighs_kinds_as_one_batch():
+    class Model(nn.Module):
+        def forward(self, batch):
+            return {"loss": torch.tensor(float(sum(batch)) / len(batch))}
+
+    batch = [{"kind": "scene", "views": [1, 9]}, {"kind": "crop", "views": [2, 9]}]
+    batch.append({"kind": "crop", "views": [6, 9]})
+    losses = hybrid_step.FirstViews(Model())(batch)
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
+        {"scene/loss": 1 / 3, "crop/loss": 8 / 3}
+    )
 
 
 def test_a_fresh_process_is_another_one():

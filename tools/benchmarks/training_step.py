@@ -14,7 +14,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
 
 from person_search.data import build_train_loader
-from person_search.engine import build_optimizer
+from person_search.engine import autocast_dtype, build_optimizer
 
 from .common import (
     Clock,
@@ -24,9 +24,9 @@ from .common import (
     peak_gib,
     print_rows,
     read_configs,
+    step_ratios,
 )
 
-COMPARED = ("step ms", "memory GiB")
 PARTS = ("data", "forward", "backward", "optimizer")
 
 
@@ -41,8 +41,7 @@ def run(args: argparse.Namespace) -> None:
     rows = []
     for path, cfg in read_configs(args).items():
         figures = in_fresh_process(measure, cfg, args.steps, args.warmup)
-        first = rows[0] if rows else figures
-        ratios = {f"{key.split()[0]} ratio": figures[key] / first[key] for key in COMPARED}
+        ratios = step_ratios(figures, rows[0] if rows else figures)
         rows.append({"config": path, **figures, **ratios})
     note = f"median of {args.steps} steps; {device_name(cfg.MODEL.DEVICE)}; ratios to the first row"
     print_rows(rows, args.json, note)
@@ -54,8 +53,8 @@ def measure(cfg, steps: int, warmup: int) -> dict[str, float]:
     seed_all_rng(max(cfg.SEED, 0))
     model = build_model(cfg).train()
     optimizer = build_optimizer(cfg, model)
-    amp = cfg.SOLVER.AMP.ENABLED
-    scaler = torch.amp.GradScaler(torch.device(device).type, enabled=amp)
+    dtype, kind = autocast_dtype(cfg), torch.device(device).type
+    scaler = torch.amp.GradScaler(kind, enabled=dtype is torch.float16)
     batches = iter(build_train_loader(cfg))
     clock = Clock(device)
     with EventStorage():
@@ -65,7 +64,7 @@ def measure(cfg, steps: int, warmup: int) -> dict[str, float]:
             clock.start()
             batch = next(batches)
             clock.lap("data")
-            with torch.autocast(torch.device(device).type, enabled=amp):
+            with torch.autocast(kind, dtype, enabled=dtype is not None):
                 loss = sum(model(batch).values())
             clock.lap("forward")
             optimizer.zero_grad()
