@@ -43,7 +43,7 @@ from person_search.engine import (
     build_optimizer,
     resolve_epochs,
 )
-from person_search.errors import PersonSearchError
+from person_search.errors import ConfigError, PersonSearchError
 from person_search.evaluation import build_evaluator
 
 
@@ -89,6 +89,8 @@ def setup(args) -> CfgNode:
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
         logger.warning("no GPU found: running on the CPU")
+    if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
+        raise ConfigError("several processes train on GPUs only: take --num-gpus 1 on a CPU")
     if not args.eval_only and cfg.SOLVER.EPOCHS > 0:
         resolve_epochs(cfg, count_train_samples(cfg), keep=args.opts[::2])
     cfg.freeze()
@@ -135,9 +137,6 @@ def run(args: argparse.Namespace) -> None:
 
     If one process of a machine ends early, those beside it are ended too.
     """
-    found = torch.cuda.device_count()
-    if args.num_gpus > max(found, 1):  # one process can do without
-        sys.exit(f"--num-gpus {args.num_gpus}, but this machine has {found}")
     try:
         launch(
             main,

@@ -301,13 +301,17 @@ def test_the_program_ends_with_one_line_and_a_status(street, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="detectron2 wants one GPU per process")
-def test_several_processes_end_with_one_line_too():
-    args = arguments("MODEL.REID.POOLLER", "MRFP")
-    args.num_gpus, args.dist_url = 2, "auto"
-    with pytest.raises(SystemExit) as stop:
-        train_net.run(args)
-    assert stop.value.code.startswith("ConfigError: ") and one_line(stop.value.code)
-    assert "MODEL.REID.POOLLER" in stop.value.code
+def test_several_processes_end_with_one_line_too(street, tmp_path):
+    for opts, says in (
+        (("MODEL.REID.POOLLER", "MRFP"), "MODEL.REID.POOLLER"),
+        (("OUTPUT_DIR", tmp_path), "take --num-gpus 1 on a CPU"),
+    ):
+        args = arguments(*opts)
+        args.num_gpus, args.dist_url = 2, "auto"
+        with pytest.raises(SystemExit) as stop:
+            train_net.run(args)
+        assert stop.value.code.startswith("ConfigError: ") and one_line(stop.value.code)
+        assert says in stop.value.code
 
 
 def test_errors_of_our_own_making_stay_what_they_are(monkeypatch):
