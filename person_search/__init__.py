@@ -1,6 +1,15 @@
-"""Person search for detectron2. Importing the package registers its parts and data sets."""
+"""Person search for detectron2.
 
-from . import modeling  # noqa: F401
-from .config import add_person_search_config, read_config
+What has to do with models is loaded, and the parts are registered, when one of the names below is
+asked for: half of the commands of ``person-search`` need neither torch nor detectron2.
+"""
 
 __all__ = ["add_person_search_config", "read_config"]
+
+
+def __getattr__(name: str):
+    if name in __all__:
+        from . import config
+
+        return getattr(config, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

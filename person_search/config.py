@@ -1,6 +1,6 @@
 """Every config key that this project adds to detectron2's.
 
-Importing this module registers the parts that the keys name.
+Importing this module registers the parts and data sets that the keys name.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from detectron2.config import get_cfg
 
 from person_search.errors import ConfigError
 
-from . import modeling  # noqa: F401
+from . import data, modeling  # noqa: F401
 
 
 def add_person_search_config(cfg: CN) -> None:

@@ -31,3 +31,7 @@ class GalleryError(PersonSearchError):
 
 class QueryError(PersonSearchError):
     """A query picture without a person, or a query box outside its picture."""
+
+
+class CalibrationError(PersonSearchError):
+    """A calibration that is missing, damaged, of another model, or cannot set what is asked for."""

@@ -15,7 +15,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
-import person_search  # noqa: F401  (registers the data sets)
+import person_search.data  # noqa: F401  (registers the data sets)
 from person_search.data.images import read_image
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search

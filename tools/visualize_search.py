@@ -17,7 +17,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-import person_search  # noqa: F401  (registers the data sets)
+import person_search.data  # noqa: F401  (registers the data sets)
 from person_search.data.images import read_image
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, resolve_galleries

@@ -23,18 +23,29 @@ def read_image(path: str, image_format: str = "BGR") -> np.ndarray:
         (H, W, 3) uint8.
 
     Raises:
-        ImageError: no such file, empty, not an image, or truncated. A decoder alone would fill the
-            missing part of a truncated JPEG with grey and say nothing.
+        ImageError: no such file, empty, not an image, too large, or truncated. A decoder alone
+            would fill the missing part of a truncated JPEG with grey and say nothing.
     """
     try:
         data = _read_bytes(path)
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from error
+    return decode_image(data, path, image_format)
+
+
+def decode_image(data: np.ndarray, name: str, image_format: str = "BGR") -> np.ndarray:
+    """As :func:`read_image`, of the bytes of a file, (n,) uint8; ``name`` is for the errors."""
     if data[:2].tobytes() == _JPEG_START and _is_truncated(data.tobytes()):
-        raise ImageError(f"truncated JPEG: {path} ({len(data)} bytes); copy it again")
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        raise ImageError(f"truncated JPEG: {name} ({len(data)} bytes); copy it again")
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error as error:  # it returns None for all else
+        raise ImageError(
+            f"too large: {name} has more than 1073 megapixels (OpenCV's limit), or more than the "
+            "memory holds; shrink it"
+        ) from error
     if image is None:
-        raise ImageError(f"not a readable image: {path} ({len(data)} bytes); copy it again")
+        raise ImageError(f"not a readable image: {name} ({len(data)} bytes); copy it again")
     # Not cv2.cvtColor: its thread pool hangs in a forked worker whose parent has used it.
     return image[:, :, ::-1] if image_format == "RGB" else image
 

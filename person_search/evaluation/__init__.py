@@ -4,6 +4,15 @@ from .build import build_evaluator
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries, sample_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
+from .open_set import (
+    RATES,
+    OpenSetCurve,
+    OpenSetScores,
+    false_alarm_rate,
+    fit_open_set,
+    held_out_rate,
+    open_set_scores,
+)
 from .reid import ReIDMetrics, evaluate_reid
 from .reid_evaluator import ReIDEvaluator
 from .reranking import KReciprocal
@@ -13,10 +22,13 @@ from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
 
 __all__ = [
     "CBGM",
+    "RATES",
     "Conventions",
     "DetectionMetrics",
     "Galleries",
     "KReciprocal",
+    "OpenSetCurve",
+    "OpenSetScores",
     "ReIDEvaluator",
     "ReIDMetrics",
     "SearchEvaluator",
@@ -31,7 +43,11 @@ __all__ = [
     "evaluate_search",
     "even_counts",
     "even_thresholds",
+    "false_alarm_rate",
+    "fit_open_set",
     "has_cameras",
+    "held_out_rate",
+    "open_set_scores",
     "protocol_arrays",
     "required_iou",
     "resolve_galleries",

@@ -84,7 +84,7 @@ class SearchMetrics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Detections:
+class Detections:
     """The boxes that are searched, in CSR form over frames; embeddings are float32."""
 
     offsets: np.ndarray
@@ -126,18 +126,18 @@ def evaluate_search(
     galleries = resolve_galleries(results) if galleries is None else galleries
     if use_gt_boxes:
         embeddings = np.asarray(results.gt_embs, np.float32)
-        found = _Detections(results.gt_offsets, results.gt_boxes, embeddings)
+        found = Detections(results.gt_offsets, results.gt_boxes, embeddings)
     else:
-        found = _kept_detections(results, det_thresh, score_weighting)
+        found = kept_detections(results, det_thresh, score_weighting)
 
-    pair_target, pair_det = _overlapping_pairs(galleries, found)
+    pair_target, pair_det = overlapping_pairs(galleries, found)
     pair_bounds = np.searchsorted(pair_target, galleries.target_offsets)
     n_queries = len(results.query_ids)
     similarities = [np.zeros(0, np.float32)]
     at_or_above = [np.zeros(0, np.int64)]
     # Rank of the first hit at best, in gallery order, at worst; without a hit beyond every k.
     ranks = np.full((3, n_queries), np.iinfo(np.int64).max)
-    for q, row in _similarities(results.query_embs, galleries, found):
+    for q, row in similarity_rows(results.query_embs, galleries, found):
         if rerank is not None:
             query = np.asarray(results.query_embs[q], np.float32)
             rerank_k_reciprocal(row, query, found.embeddings, rerank)
@@ -146,7 +146,7 @@ def evaluate_search(
             context = np.asarray(context[: cbgm.k2], np.float32)
             rerank_with_context(row, context, found.embeddings, found.offsets, cbgm.k1)
         pairs = slice(*pair_bounds[q : q + 2])
-        dets = _true_positives(row, pair_target[pairs], pair_det[pairs])
+        dets = true_positives(row, pair_target[pairs], pair_det[pairs])
         similarities.append(row[dets])
         at_or_above.append(count_at_or_above(row, row[dets]))
         if len(dets):
@@ -213,7 +213,10 @@ def required_iou(boxes: np.ndarray) -> np.ndarray:
     return np.minimum(0.5, width * height / ((width + 10) * (height + 10)))
 
 
-def _kept_detections(results: SearchResults, det_thresh: float, weighted: bool) -> _Detections:
+def kept_detections(
+    results: SearchResults, det_thresh: float, weighted: bool = False
+) -> Detections:
+    """The detections that are searched; ``weighted``: times their scores (CWS of NAE)."""
     scores = results.dets[:, 4]
     kept = scores >= det_thresh
     frame = segment_of_row(results.det_offsets)[kept]
@@ -221,10 +224,10 @@ def _kept_detections(results: SearchResults, det_thresh: float, weighted: bool) 
     embeddings = np.asarray(results.det_embs[kept], np.float32)
     if weighted:
         embeddings *= scores[kept, None].astype(np.float32)
-    return _Detections(offsets, results.dets[kept, :4], embeddings)
+    return Detections(offsets, results.dets[kept, :4], embeddings)
 
 
-def _overlapping_pairs(galleries: Galleries, found: _Detections) -> tuple[np.ndarray, np.ndarray]:
+def overlapping_pairs(galleries: Galleries, found: Detections) -> tuple[np.ndarray, np.ndarray]:
     """(P,) target, never falling, and (P,) detection of every pair that overlaps enough."""
     frames = galleries.target_frames
     dets = expand_segments(found.offsets, frames)
@@ -235,8 +238,8 @@ def _overlapping_pairs(galleries: Galleries, found: _Detections) -> tuple[np.nda
     return target[enough], dets[enough]
 
 
-def _similarities(
-    query_embs: np.ndarray, galleries: Galleries, found: _Detections
+def similarity_rows(
+    query_embs: np.ndarray, galleries: Galleries, found: Detections
 ) -> Iterator[tuple[int, np.ndarray]]:
     """For every query its index and a row of N similarities, -inf outside of its gallery.
 
@@ -263,7 +266,7 @@ def _similarities(
             yield q, row
 
 
-def _true_positives(row: np.ndarray, target: np.ndarray, dets: np.ndarray) -> np.ndarray:
+def true_positives(row: np.ndarray, target: np.ndarray, dets: np.ndarray) -> np.ndarray:
     """For every target of ``target``, its most similar overlapping detection, first on ties."""
     return dets[first_argmax(row[dets], run_starts(target))]
 
