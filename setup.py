@@ -29,10 +29,14 @@ setup(
         "datasets": ["h5py", "lmdb"],  # CUHK03; LUPerson's LMDB
         "dev": ["hypothesis", "pytest", "ruff"],
         "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
+        "serve": ["gradio>=6.31,<7"],  # the local web page
         "tsne": ["scikit-learn"],  # tools/visualize_tsne.py
     },
     entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
-    package_data={"person_search.gallery": ["*.html"]},
+    package_data={
+        "person_search.gallery": ["*.html", "*.css", "*.js"],
+        "person_search.gallery.serve": ["*.css", "*.js"],
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

@@ -7,13 +7,11 @@
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
 import warnings
-from collections import Counter
-from dataclasses import asdict
+from contextlib import suppress
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 
@@ -23,8 +21,8 @@ from tabulate import tabulate
 from person_search.errors import GalleryError, PersonSearchError, QueryError
 
 from .export import export_rows
-from .index import GalleryIndex, open_gallery
-from .persons import Filter, to_datetime
+from .index import GalleryIndex, open_gallery, optional_module
+from .persons import Filter
 
 # What loads a model or draws is imported where it is used: half of the commands need neither.
 
@@ -39,10 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (function, add_arguments, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("--gallery", required=True, help="folder, s3://... or http://...")
         add_arguments(command)
         command.set_defaults(function=function)
     return parser
+
+
+def _add_gallery(parser: argparse.ArgumentParser, more: str = "", **options) -> None:
+    options = {"required": True, "help": "folder, s3://... or http://..." + more} | options
+    parser.add_argument("--gallery", **options)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +81,21 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _threshold(text: str) -> tuple[float | None, float | None]:
+    """ "0.62" -> (.62, None), "auto" -> (None, None), "auto:0.05" -> (None, .05)."""
+    word, _, rate = text.partition(":")
+    try:
+        if word == "auto":
+            return None, float(rate) if rate else None
+        if -1 <= float(text) <= 1:
+            return float(text), None
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a threshold: write auto, auto:FALSE_ALARM_RATE or a similarity"
+    )
+
+
 def _box(text: str) -> np.ndarray:
     """ "x,y,w,h" -> (4,) xyxy."""
     try:
@@ -96,6 +113,7 @@ def _filter(args: argparse.Namespace) -> Filter:
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="file, folder or pattern")
     _add_model(parser)
     camera = parser.add_mutually_exclusive_group()
@@ -160,6 +178,7 @@ def _searcher(args: argparse.Namespace, gallery: GalleryIndex | None = None):
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser)
     parser.add_argument(
         "queries",
         nargs="+",
@@ -174,6 +193,14 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--all", action="store_true", help="look for everybody in QUERY")
     parser.add_argument("--top-k", type=_positive, default=20)
     parser.add_argument("--every-hit", action="store_true", help="not only the best of each frame")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="auto[:RATE]",
+        help="say whether the person is there at all, and list only hits that are similar enough: "
+        "for a rate of false alarms (needs the command calibrate), or a similarity, as 0.62",
+    )
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking of the hits")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--sheet", metavar="PNG", help="write a contact sheet")
     parser.add_argument("--html", metavar="FILE", help="write a page with enlargeable pictures")
@@ -183,6 +210,8 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def search(args: argparse.Namespace) -> int:
     """Look for a person."""
+    from .answers import as_json, as_table
+    from .calibration import Decision
     from .queries import everybody, one_person
     from .ranking import rank
     from .report import Finding, write_page, write_sheet
@@ -191,6 +220,7 @@ def search(args: argparse.Namespace) -> int:
         raise QueryError("--all takes one QUERY: several show the same person")
 
     gallery = open_gallery(args.gallery)
+    threshold = _wanted_threshold(args, gallery)
     searcher = _searcher(args, gallery)
     gallery.model.require_same(searcher.made_by, gallery.uri)
     if args.all:
@@ -199,16 +229,36 @@ def search(args: argparse.Namespace) -> int:
         people = [one_person(searcher, args.queries, args.box, args.person)]
     embeds = np.stack([wanted.embed for wanted in people])
     own = {(os.path.abspath(q.picture), q.seconds) for wanted in people for q in wanted.shown}
-    found = rank(gallery, embeds, args.top_k, _filter(args), not args.every_hit, own)
-    findings = [Finding(*pair) for pair in zip(people, found, strict=True)]
-    print(_as_json(findings, gallery) if args.json else _as_table(findings))
+    where, best_per_frame = _filter(args), not args.every_hit
+    least = threshold and threshold.similarity
+    found = rank(gallery, embeds, args.top_k, where, best_per_frame, own, least, args.rerank)
+    decisions = [None] * len(people)
+    if threshold:
+        best = rank(gallery, embeds, 1, where, without=own)
+        decisions = [Decision(threshold, hits[0].similarity if hits else None) for hits in best]
+    findings = list(map(Finding, people, found, decisions))
+    print(as_json(findings, gallery, threshold) if args.json else as_table(findings, threshold))
     if args.sheet:
         write_sheet(findings, args.sheet)
     if args.html:
         hits = "the best hit of each frame" if not args.every_hit else "every hit"
-        note = ", ".join([f"{gallery.count()} persons", hits, *_conditions(args)])
+        how = [hits] + ["re-ranked"] * args.rerank + [str(threshold)] * bool(threshold)
+        note = ", ".join([f"{gallery.count()} persons", *how, *_conditions(args)])
         write_page(findings, args.gallery, note, args.html)
     return 0
+
+
+def _wanted_threshold(args: argparse.Namespace, gallery: GalleryIndex):
+    """The ``Threshold`` that the options ask for, or None."""
+    from .calibration import Calibration, Threshold
+
+    if args.threshold is None:
+        return None
+    similarity, rate = args.threshold
+    if similarity is not None:
+        return Threshold(similarity)
+    calibration = Calibration.load(args.weights or gallery.model.weights, gallery.model)
+    return calibration.threshold(gallery.count(_filter(args)), rate)
 
 
 def _conditions(args: argparse.Namespace) -> list[str]:
@@ -222,59 +272,90 @@ def _conditions(args: argparse.Namespace) -> list[str]:
     return [f"{name} {value}" for name, value in given.items() if value not in ("", None)]
 
 
-def _as_table(findings: list) -> str:
-    from .queries import xywh
-    from .report import facts
-
-    parts, about = [], ("camera", "time", "at")
-    for finding in findings:
-        pictures = ", ".join(f"{q.picture} [{xywh(q.box)}]" for q in finding.wanted.shown)
-        rows = [
-            (i, f"{h.similarity:.3f}", *map(facts(h).get, about), h.picture, xywh(h.box))
-            for i, h in enumerate(finding.hits, start=1)
-        ]
-        head = ("", "similarity", *about, "picture", "x,y,w,h")
-        table = tabulate(rows, headers=head, disable_numparse=True)
-        parts.append(f"{finding.wanted.label}: {pictures}\n{table if rows else 'nobody fits'}")
-    return "\n\n".join(parts)
+# -------------------------------------------------------------------------------------- calibrate
 
 
-def _as_json(findings: list, gallery: GalleryIndex) -> str:
-    searches = [
-        {
-            "label": finding.wanted.label,
-            "queries": [
-                {"picture": q.picture, "seconds": q.seconds, "box": [float(v) for v in q.box]}
-                for q in finding.wanted.shown
-            ],
-            "hits": [
-                {"rank": i, **asdict(hit), "time": hit.time and hit.time.isoformat()}
-                for i, hit in enumerate(finding.hits, start=1)
-            ],
-        }
-        for finding in findings
-    ]
-    return json.dumps({"gallery": gallery.uri, "searches": searches}, indent=1, ensure_ascii=False)
+def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser, " whose model is meant; or give --model and --weights", required=False)
+    parser.add_argument(
+        "--data", required=True, help="a test set of persons that the model was not trained on"
+    )
+    parser.add_argument(
+        "--false-alarm-rate", type=float, default=0.01, help="of --threshold auto (default: 0.01)"
+    )
+    _add_model(parser)
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Fit the thresholds of ``search --threshold auto``, and store them beside the weights."""
+    from person_search.evaluation import held_out_rate
+
+    from .calibration import fit_calibration
+
+    if not (args.gallery or args.model):
+        raise GalleryError("say whose thresholds: --gallery, or --model and --weights")
+    searcher = _searcher(args)
+    rate = args.false_alarm_rate
+    calibration, scores = fit_calibration(searcher, args.data, rate, progress=sys.stderr.isatty())
+    curve, rows = calibration.curve, []
+    for size in map(int, curve.sizes):
+        similarity = curve.threshold(rate, size)
+        shares = held_out_rate(scores, rate, size), curve.detection_rate(similarity)
+        how = "" if curve.is_counted(rate, size) else "extrapolated"
+        rows.append((size, f"{similarity:.3f}", *(f"{share:.3f}" for share in shares), how))
+    head = ("gallery", "threshold", "false alarms of others", "detection rate", "")
+    print(
+        f"{calibration.queries} queries of {calibration.persons} persons in {calibration.frames} "
+        f"frames of {args.data}; false alarm rate {rate:g}\n"
+        f"{tabulate(rows, headers=head, disable_numparse=True)}\n"
+        "false alarms of others: with a threshold fitted on half of the persons, counted for the "
+        "other half"
+    )
+    print(calibration.save(args.weights or searcher.made_by.weights))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------ serve
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser, "; may be given several times", action="append")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: loopback)")
+    parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
+    parser.add_argument(
+        "--max-upload", type=_positive, default=20, metavar="MB", help="(default: 20)"
+    )
+    _add_model(parser)
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Show a web page until Ctrl-C."""
+    optional_module("gradio", "serve")
+    from .serve.app import Server, build_app, listen
+    from .serve.page import SearchPage
+
+    galleries = [open_gallery(uri) for uri in args.gallery]
+    page = SearchPage(_searcher(args, galleries[0]), galleries)
+    app = build_app(page, args.max_upload * 10**6, args.host)
+    with listen(args.host, args.port) as server_socket:
+        host, port = server_socket.getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
+        print(f"http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
+        with suppress(KeyboardInterrupt):
+            Server(app).run(sockets=[server_socket])
+    return 0
 
 
 # ------------------------------------------------------------------------- info, remove and export
 
 
-def add_no_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of a command that needs none."""
-
-
 def info(args: argparse.Namespace) -> int:
     """Say what a gallery holds."""
     gallery = open_gallery(args.gallery)
-    cameras, times = Counter(), []
-    for part in gallery.rows(embeds=False):
-        cameras.update(part.camera)
-        known = part.time[part.time >= 0]
-        times += [known.min(), known.max()] if len(known) else []
-    model = gallery.model
-    listed = ", ".join(f"{name or '(none)'} {number}" for name, number in sorted(cameras.items()))
-    span = " to ".join(f"{to_datetime(f(times)):%Y-%m-%d %H:%M:%S}" for f in (min, max) if times)
+    contents, model = gallery.contents(), gallery.model
+    cameras = sorted(contents.cameras.items())
+    listed = ", ".join(f"{name or '(none)'} {number}" for name, number in cameras)
+    span = " to ".join(f"{t:%Y-%m-%d %H:%M:%S}" for t in (contents.first, contents.last) if t)
     rows = [
         ("gallery", gallery.uri),
         ("engine", gallery.engine()),
@@ -292,6 +373,7 @@ def info(args: argparse.Namespace) -> int:
 
 
 def add_remove_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser)
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="file, folder or pattern")
     _add_filter(parser)
 
@@ -322,6 +404,7 @@ def _names(source: str, path: str) -> bool:
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_gallery(parser)
     parser.add_argument("output", help="file.csv, file.jsonl, or file.npz with the embeddings")
     _add_filter(parser)
 
@@ -336,7 +419,9 @@ def export(args: argparse.Namespace) -> int:
 COMMANDS = {
     "index": (index, add_index_arguments, "add pictures, folders and videos to a gallery"),
     "search": (search, add_search_arguments, "look for a person"),
-    "info": (info, add_no_arguments, "what a gallery holds"),
+    "calibrate": (calibrate, add_calibrate_arguments, "set thresholds for search --threshold auto"),
+    "serve": (serve, add_serve_arguments, "look for persons on a local web page"),
+    "info": (info, _add_gallery, "what a gallery holds"),
     "remove": (remove, add_remove_arguments, "take files, or rows that fit, out of a gallery"),
     "export": (export, add_export_arguments, "write the rows of a gallery to a file"),
 }

@@ -58,13 +58,15 @@ class ExactIndex(GalleryIndex):
         self._persons = Persons.concatenate([self._persons[kept], persons])
         self._keys = [self._keys[row] for row in kept] + keys
 
-    def _search(self, embeds: np.ndarray, top_k: int, where: Filter) -> list[list[Hit]]:
+    def _search(
+        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
+    ) -> list[list[Hit]]:
         persons = self._persons[where.mask(self._persons)]
         best, rows = exact_top_k(torch.from_numpy(embeds), torch.from_numpy(persons.embed), top_k)
-        columns = persons.columns()
+        wanted = {name: getattr(persons, name) for name in columns}
         return [
             [
-                Hit.from_row({name: column[i] for name, column in columns.items()}, s)
+                Hit.from_row({name: column[i] for name, column in wanted.items()}, s)
                 for s, i in zip(*of_query, strict=True)
             ]
             for of_query in zip(best.tolist(), rows.tolist(), strict=True)

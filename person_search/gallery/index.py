@@ -7,8 +7,10 @@ Shape shorthand in this module:
 import importlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from person_search.errors import GalleryError
 
-from .persons import Filter, Hit, Persons
+from .persons import COLUMNS, Filter, Hit, Persons, to_datetime
 
 MODEL_NOTE = "model"
 FILE_NOTE = "file:"
@@ -59,6 +61,20 @@ class GalleryModel:
                 )
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a gallery holds, in short.
+
+    Attributes:
+        cameras: name -> persons; "" unknown.
+        first, last: of the times that are known; None if none is.
+    """
+
+    cameras: Counter[str]
+    first: datetime | None = None
+    last: datetime | None = None
+
+
 class GalleryIndex(ABC):
     """Five verbs on one gallery: upsert, search, delete, count, optimise; and what it remembers.
 
@@ -87,7 +103,11 @@ class GalleryIndex(ABC):
             self._upsert([keys[row] for row in last], persons[last])
 
     def search(
-        self, embeds: np.ndarray, top_k: int = 20, where: Filter | None = None
+        self,
+        embeds: np.ndarray,
+        top_k: int = 20,
+        where: Filter | None = None,
+        with_embeds: bool = False,
     ) -> list[list[Hit]]:
         """The most similar persons of each query, best first.
 
@@ -95,12 +115,14 @@ class GalleryIndex(ABC):
             embeds: (Q, D), unit length.
             top_k: how many of each at most.
             where: only rows that fit.
+            with_embeds: bring the embeddings of the hits along.
         """
         embeds = np.ascontiguousarray(embeds, np.float32)
         self._check(embeds)
         if top_k < 1:
             raise GalleryError(f"top_k is {top_k}; ask for one hit or more")
-        return self._search(embeds, top_k, where or Filter()) if len(embeds) else []
+        columns = (*COLUMNS, "embed") if with_embeds else COLUMNS
+        return self._search(embeds, top_k, where or Filter(), columns) if len(embeds) else []
 
     def _check(self, embeds: np.ndarray) -> None:
         if embeds.ndim != 2 or embeds.shape[1] != self.model.dim:
@@ -117,8 +139,10 @@ class GalleryIndex(ABC):
         """Write rows whose keys are distinct."""
 
     @abstractmethod
-    def _search(self, embeds: np.ndarray, top_k: int, where: Filter) -> list[list[Hit]]:
-        """See :meth:`search`."""
+    def _search(
+        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
+    ) -> list[list[Hit]]:
+        """See :meth:`search`; ``columns`` are those that a hit needs."""
 
     @abstractmethod
     def delete(self, where: Filter) -> int:
@@ -159,6 +183,15 @@ class GalleryIndex(ABC):
         """Path -> how it was read, of every file that was indexed to its end."""
         notes = self.read_notes(FILE_NOTE)
         return {name.removeprefix(FILE_NOTE): text for name, text in notes.items()}
+
+    def contents(self) -> Contents:
+        """Cameras and span of time; reads all rows, without their embeddings."""
+        cameras, times = Counter(), []
+        for part in self.rows(embeds=False):
+            cameras.update(part.camera)
+            known = part.time[part.time >= 0]
+            times += [known.min(), known.max()] if len(known) else []
+        return Contents(cameras, *(to_datetime(f(times)) for f in (min, max) if times))
 
     def write_files(self, stamps: Mapping[str, str]) -> None:
         """Remember that files were indexed to their ends, and how they were read."""
@@ -209,11 +242,11 @@ def open_gallery(uri: str, model: GalleryModel | None = None) -> GalleryIndex:
     return Engine(uri, model)
 
 
-def optional_module(name: str) -> ModuleType:
-    """A module of the extra "gallery"; raises GalleryError where it is not installed."""
+def optional_module(name: str, extra: str = "gallery") -> ModuleType:
+    """A module of one of the extras; raises GalleryError where it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise GalleryError(
-            f"galleries need the package {name.split('.')[0]}: pip install -e '.[gallery]'"
+            f"this needs the package {name.split('.')[0]}: pip install -e '.[{extra}]'"
         ) from error

@@ -172,13 +172,15 @@ class LanceIndex(GalleryIndex):
         with self._reported("cannot read"):
             return {column for index in self._persons.list_indices() for column in index.columns}
 
-    def _search(self, embeds: np.ndarray, top_k: int, where: Filter) -> list[list[Hit]]:
+    def _search(
+        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
+    ) -> list[list[Hit]]:
         fitting = self.count(where)
         if not fitting:
             return [[] for _ in embeds]
         with self._reported("cannot search"):
             query = self._persons.search(embeds, vector_column_name="embed")
-            query = query.distance_type("cosine").limit(top_k).select([*COLUMNS, "_distance"])
+            query = query.distance_type("cosine").limit(top_k).select([*columns, "_distance"])
             if where.conditions():
                 query = query.where(_sql(where), prefilter=True)
             if fitting <= EXACT_ROWS:

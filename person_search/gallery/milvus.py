@@ -132,7 +132,9 @@ class MilvusIndex(GalleryIndex):
             for start in range(0, len(rows), at_once):
                 self._client.upsert(self._names["persons"], rows[start : start + at_once])
 
-    def _search(self, embeds: np.ndarray, top_k: int, where: Filter) -> list[list[Hit]]:
+    def _search(
+        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
+    ) -> list[list[Hit]]:
         with self._reported("cannot search"):
             found = self._client.search(
                 self._names["persons"],
@@ -140,7 +142,7 @@ class MilvusIndex(GalleryIndex):
                 anns_field="embed",
                 limit=min(top_k, MOST_HITS),
                 filter=_expression(where),
-                output_fields=list(COLUMNS),
+                output_fields=list(columns),
                 search_params={"metric_type": "COSINE", "params": {}},
             )
         return [[Hit.from_row(row["entity"], row["distance"]) for row in hits] for hits in found]

@@ -6,7 +6,7 @@ Shape shorthand in this module:
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -120,6 +120,7 @@ class Hit:
 
     Attributes:
         similarity: cosine to the query.
+        embed: (D,), where the search was to bring it along.
     """
 
     picture: str
@@ -131,6 +132,7 @@ class Hit:
     box: tuple[float, float, float, float]
     score: float
     similarity: float
+    embed: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_row(cls, row: dict, similarity: float) -> "Hit":
@@ -145,6 +147,7 @@ class Hit:
             box=tuple(float(v) for v in row["box"]),
             score=float(row["score"]),
             similarity=float(similarity),
+            embed=np.asarray(row["embed"], np.float32) if "embed" in row else None,
         )
 
 

@@ -48,7 +48,7 @@ class Wanted:
 def everybody(searcher: PersonSearcher, query: str) -> list[Wanted]:
     """Each person of a scene, from the left."""
     picture, seconds, image = _scene(query)
-    found = _from_the_left(searcher, picture, image)
+    found = _detected(searcher, picture, image)
     return [
         Wanted(f"person {i}", [Shown(picture, seconds, image, box)], embed)
         for i, (box, embed) in enumerate(zip(found.boxes, found.embeds, strict=True), start=1)
@@ -79,7 +79,7 @@ def one_person(
         if boxes:
             box, embed = boxes[i], searcher.embed(image, boxes[i])[0]
         else:
-            found = _from_the_left(searcher, picture, image)
+            found = _detected(searcher, picture, image)
             row = _choose(found, picture, numbers[i] if numbers else None)
             box, embed = found.boxes[row], found.embeds[row]
         shown.append(Shown(picture, seconds, image, box))
@@ -98,11 +98,15 @@ def _scene(query: str) -> tuple[str, float, np.ndarray]:
         raise QueryError(f"{query}: write film.mp4@SECONDS") from None
 
 
-def _from_the_left(searcher: PersonSearcher, picture: str, image: np.ndarray) -> Detections:
-    """The persons of a scene, in the order in which people number them."""
-    found = searcher.detect(image)
+def _detected(searcher: PersonSearcher, picture: str, image: np.ndarray) -> Detections:
+    found = from_the_left(searcher.detect(image))
     if not len(found):
         raise QueryError(f"no person was found in {picture}: draw a box with --box x,y,w,h")
+    return found
+
+
+def from_the_left(found: Detections) -> Detections:
+    """The persons of a scene, in the order in which people number them."""
     order = np.argsort(found.boxes[:, 0] + found.boxes[:, 2], kind="stable")
     return Detections(found.boxes[order], found.scores[order], found.embeds[order])
 

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from person_search.errors import ImageError
 
+from .calibration import Decision
 from .persons import Hit
 from .queries import Wanted
 from .sources import read_scene
@@ -32,10 +33,17 @@ ReadScene = Callable[[str, float], np.ndarray | None]
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """A person that was looked for, and the hits, best first."""
+    """A person that was looked for.
+
+    Attributes:
+        wanted: this person.
+        hits: best first.
+        decision: whether the person is in the gallery, where that was asked.
+    """
 
     wanted: Wanted
     hits: list[Hit]
+    decision: Decision | None = None
 
 
 def facts(hit: Hit) -> dict[str, str]:
@@ -49,9 +57,9 @@ def facts(hit: Hit) -> dict[str, str]:
 
 
 def _scene_reader() -> ReadScene:
-    """Reads scenes, each once; None for a picture that is no longer there."""
+    """Reads scenes, remembers the last ones; None for a picture that is no longer there."""
 
-    @lru_cache(maxsize=64)
+    @lru_cache(maxsize=8)  # a scene may be of 200 megapixels
     def read(picture: str, seconds: float) -> np.ndarray | None:
         try:
             return read_scene(picture, seconds)
@@ -167,6 +175,11 @@ def _shortened(text: str, width: int) -> str:
 # ------------------------------------------------------------------------------------------- page
 
 
+def asset(name: str) -> str:
+    """The text of a file that a page is made of, such as report.css."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
 def write_page(findings: list[Finding], gallery: str, note: str, path: str) -> None:
     """Write one HTML file that needs no other: scenes with boxes, which a click enlarges.
 
@@ -176,9 +189,10 @@ def write_page(findings: list[Finding], gallery: str, note: str, path: str) -> N
         note: what was searched, in words.
         path: where to write.
     """
-    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     read = _scene_reader()
-    page = template.substitute(
+    page = Template(asset("page.html")).substitute(
+        style=asset("report.css"),
+        script=asset("report.js"),
         gallery=html.escape(gallery),
         note=html.escape(note),
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -197,12 +211,18 @@ def _section(finding: Finding, read: ReadScene) -> str:
         f"<figcaption>{_file_name(q.picture)}</figcaption></figure>"
         for q in finding.wanted.shown
     )
-    cards = "".join(_card(rank, hit, read) for rank, hit in enumerate(finding.hits, start=1))
-    cards = cards or '<p class="nothing">Nobody in the gallery fits these conditions.</p>'
+    decision = f"<p>{html.escape(str(finding.decision))}</p>" if finding.decision else ""
     return (
-        f"<section><aside><h2>{html.escape(finding.wanted.label)}</h2>{queries}</aside>"
-        f'<div class="hits">{cards}</div></section>'
+        f"<section><aside><h2>{html.escape(finding.wanted.label)}</h2>{decision}{queries}</aside>"
+        f"{hit_cards(finding.hits, read)}</section>"
     )
+
+
+def hit_cards(hits: list[Hit], read: ReadScene) -> str:
+    """The hits as HTML, for a page with report.css and report.js."""
+    cards = "".join(_card(rank, hit, read) for rank, hit in enumerate(hits, start=1))
+    cards = cards or '<p class="nothing">Nobody in the gallery fits these conditions.</p>'
+    return f'<div class="hits">{cards}</div>'
 
 
 def _card(rank: int, hit: Hit, read: ReadScene) -> str:
@@ -238,17 +258,17 @@ def _scene(image: np.ndarray, box: np.ndarray, picture: str, title: str) -> str:
     return (
         f'<button class="scene" aria-label="enlarge" data-title="{name}">'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}">'
-        f'<image href="{_data(image, SCENE_SIDE)}" width="{width}" height="{height}"/>'
+        f'<image href="{data_url(image, SCENE_SIDE)}" width="{width}" height="{height}"/>'
         f'<rect class="under" x="{x1}" y="{y1}" {size}/><rect x="{x1}" y="{y1}" {size}/>'
         "</svg></button>"
     )
 
 
 def _person(image: np.ndarray, box: np.ndarray) -> str:
-    return f'<img alt="the person" src="{_data(crop(image, box), PERSON_HEIGHT)}">'
+    return f'<img alt="the person" src="{data_url(crop(image, box), PERSON_HEIGHT)}">'
 
 
-def _data(image: np.ndarray, side: int) -> str:
+def data_url(image: np.ndarray, side: int) -> str:
     """The image as a URL, its longer side at most so long."""
     scale = side / max(image.shape[:2])
     if scale < 1:

@@ -5,9 +5,11 @@ Shape shorthand in this module:
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +19,15 @@ from torch import nn
 
 from person_search.config import add_person_search_config, read_config
 from person_search.data import build_mapper
+from person_search.data.images import read_image
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, GalleryError, ImageError, QueryError, WeightsError
 
 from .index import GalleryIndex, GalleryModel, open_gallery
 from .persons import Filter, Hit
 from .ranking import rank
-from .sources import read_picture
+
+_INPUT_KEYS = ("FORMAT", "MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAPPER")
 
 SMALLEST_SIDE = 2.0
 """A box has to have so many pixels of its picture in either direction."""
@@ -183,6 +187,8 @@ class PersonSearcher:
         top_k: int = 20,
         where: Filter | None = None,
         best_per_frame: bool = True,
+        threshold: float | None = None,
+        rerank: bool = False,
     ) -> list[Hit]:
         """Look for the person in a box of a picture.
 
@@ -193,10 +199,16 @@ class PersonSearcher:
             top_k: how many hits at most.
             where: only such rows.
             best_per_frame: the best hit of each frame alone.
+            threshold: only hits of that similarity or more.
+            rerank: order by k-reciprocal re-ranking.
         """
         gallery = open_gallery(gallery) if isinstance(gallery, str) else gallery
         gallery.model.require_same(self.made_by, gallery.uri)
-        return rank(gallery, self.embed(image, [box]), top_k, where, best_per_frame)[0]
+        embeds = self.embed(image, [box])
+        (hits,) = rank(
+            gallery, embeds, top_k, where, best_per_frame, threshold=threshold, rerank=rerank
+        )
+        return hits
 
 
 def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -218,7 +230,7 @@ def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _picture(image: str | np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 BGR."""
     if not isinstance(image, np.ndarray):
-        return read_picture(os.fspath(image))
+        return read_image(os.fspath(image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ImageError(
             f"a picture is a (height, width, 3) uint8 array in the order BGR, not {image.shape} "
@@ -247,12 +259,28 @@ def _embedding_size(network: nn.Module, mapper) -> int:
 
 
 def _hash_config(cfg: CfgNode) -> str:
-    """Of the keys that decide what a network does with a picture."""
-    part = CfgNode({"MODEL": cfg.MODEL.clone()})
-    del part.MODEL["WEIGHTS"], part.MODEL["DEVICE"]
-    for key in ("FORMAT", "MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAPPER"):
-        part[key] = cfg.INPUT[key]
-    return hashlib.sha256(part.dump().encode()).hexdigest()[:16]
+    """Of the keys that decide what a network does with a picture, where they are not the defaults.
+
+    So a key that a later version adds does not make another model of an old one.
+    """
+    default = get_cfg()
+    add_person_search_config(default)
+    changes = dict(_changes(cfg.MODEL, default.MODEL))
+    changes |= {f"INPUT.{key}": cfg.INPUT[key] for key in _INPUT_KEYS}
+    for key in ("WEIGHTS", "DEVICE"):
+        changes.pop(key, None)
+    text = json.dumps(changes, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _changes(node: CfgNode, default: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys, as "ROI_HEADS.NAME", and values that differ from those of ``default``."""
+    for key, value in node.items():
+        usual = default.get(key)
+        if isinstance(value, CfgNode) and isinstance(usual, CfgNode):
+            yield from _changes(value, usual, f"{prefix}{key}.")
+        elif value != usual:
+            yield f"{prefix}{key}", value
 
 
 def _hash_file(path: str) -> str:

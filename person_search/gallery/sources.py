@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from person_search.data.images import read_image
 from person_search.errors import ImageError
@@ -25,7 +26,7 @@ VIDEOS = set(".avi .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ts .webm .wmv".split())
 _TAKEN, _OFFSET = 0x9003, 0x9011  # EXIF: DateTimeOriginal, OffsetTimeOriginal
 _EXIF_IFD = 0x8769
 
-# Beyond twice the size of this warning Pillow raises an error, which is our limit, too.
+# Here Pillow reads headers only. OpenCV decodes, and has a limit of its own.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -125,32 +126,21 @@ def read_frames(file: SourceFile, every: int = 1, start: datetime | None = None)
     if file.is_video:
         yield from _read_video(file.path, every, start)
     else:
-        image = read_picture(file.path)
+        image = read_image(file.path)
         yield Frame(image, 0, 0.0, to_milliseconds(start or taken(file.path)))
-
-
-def read_picture(path: str) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, upright; the first picture of an animation."""
-    try:
-        with Image.open(path):
-            pass
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels: shrink it"
-        ) from None
-    except (OSError, ValueError, SyntaxError):
-        pass  # not Pillow's kind of picture; the decoder decides, and says what is wrong
-    return read_image(path)
 
 
 def taken(path: str) -> datetime | None:
     """When a picture was taken, by its EXIF data."""
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file:
+            is_jpeg = file.read(2) == b"\xff\xd8"
+        # Opened so, a JPEG may be larger than Pillow would decode, as those of 200 megapixels are.
+        with JpegImageFile(path) if is_jpeg else Image.open(path) as image:
             exif = image.getexif().get_ifd(_EXIF_IFD)
         when = datetime.strptime(str(exif[_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
         return datetime.fromisoformat(f"{when.isoformat()}{str(exif.get(_OFFSET, '')).strip()}")
-    except (OSError, ValueError, KeyError, SyntaxError):
+    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
@@ -223,4 +213,4 @@ def read_frame_at(path: str, seconds: float) -> np.ndarray:
 
 def read_scene(path: str, seconds: float = 0.0) -> np.ndarray:
     """(H, W, 3) BGR, a picture, or the frame of a video at that time."""
-    return read_frame_at(path, seconds) if SourceFile(path).is_video else read_picture(path)
+    return read_frame_at(path, seconds) if SourceFile(path).is_video else read_image(path)

@@ -8,23 +8,15 @@ writes the frames FIRST..END-1 one commit each, and prints each one's number onc
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from person_search.gallery import GalleryModel, Persons, open_gallery
+from person_search.gallery.persons import to_milliseconds
+
 DIM = 8
 PER_FRAME = 20
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
-
-if __name__ == "__main__":
-    # The rooms of the package without what its __init__ registers: this process needs no model.
-    package = sys.modules["person_search"] = ModuleType("person_search")
-    package.__path__ = [str(REPOSITORY / "person_search")]
-
-from person_search.gallery import GalleryModel, Persons, open_gallery  # noqa: E402
-from person_search.gallery.persons import to_milliseconds  # noqa: E402
 
 
 def model(**changes) -> GalleryModel:

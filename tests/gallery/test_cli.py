@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from street_runs import registered
 
-import person_search
+from person_search.evaluation import open_set
 from person_search.gallery import lance
 from person_search.gallery.cli import main
 
@@ -169,6 +170,101 @@ def test_sheet_and_page(run, indexed, tmp_path):
         assert image.width > 500
 
 
+@pytest.fixture
+def calibrated(run, indexed, tiny, model, street_root, monkeypatch):
+    """The weights have a calibration of Street tiny; gives what the command printed."""
+    monkeypatch.setattr(open_set, "TAIL", 2)
+    monkeypatch.setattr(open_set, "FEWEST", 4)
+    path = Path(tiny.weights).with_suffix(".calibration.json")
+    with registered(street_root):
+        yield run(
+            *("calibrate", "--gallery", indexed[0], "--device", "cpu"),
+            *("--data", "street_tiny_test", "--false-alarm-rate", 0.4),
+        )
+    path.unlink()
+
+
+def test_calibrate(calibrated, tiny):
+    lines = calibrated.splitlines()
+    assert lines[0].endswith("frames of street_tiny_test; false alarm rate 0.4")
+    assert lines[1].split()[:2] == ["gallery", "threshold"]
+    assert [float(line.split()[1]) for line in lines[3:-2]] == sorted(
+        float(line.split()[1]) for line in lines[3:-2]
+    )
+    assert lines[-1] == tiny.weights.replace(".pth", ".calibration.json")
+
+
+def test_is_the_person_there(run, indexed, calibrated, tmp_path):
+    query = indexed[1] / "cam0" / "2.jpg"
+    command = ["search", query, "--box", BOX, "--gallery", indexed[0], "--device", "cpu"]
+    found = json.loads(run(*command, "--threshold", "auto", "--json"))
+    threshold, (one,) = found["threshold"], found["searches"]
+    assert (threshold["false_alarm_rate"], threshold["gallery"]) == (0.4, 18)
+    assert threshold["data"] == "street_tiny_test"
+    assert one["in_gallery"] == (one["best_similarity"] >= threshold["similarity"])
+    assert bool(one["hits"]) == one["in_gallery"]
+
+    (all_hits,) = search(run, indexed, query, "--box", BOX)
+    assert all_hits["in_gallery"] is all_hits["best_similarity"] is None
+    best, second = (hit["similarity"] for hit in all_hits["hits"][:2])
+    assert best > second
+    above, between = (best + 1) / 2, (best + second) / 2
+    out = run(*command, "--threshold", above, "--html", tmp_path / "page.html", "--rerank")
+    said = f"not in the gallery: the most similar has {best:.3f}"
+    assert out.splitlines()[1:] == [said, "", f"threshold {above:.3f}, as given"]
+    page = (tmp_path / "page.html").read_text()
+    assert f"<p>{said}</p>" in page and f", re-ranked, threshold {above:.3f}, as given" in page
+    lines = run(*command, "--threshold", between).splitlines()
+    assert lines[1] == "in the gallery" and len(lines) == 7  # head, rule, one hit, "", threshold
+    assert lines[4].split()[:2] == ["1", f"{best:.3f}"]
+    (narrow,) = search(run, indexed, query, "--box", BOX, "--threshold", -1, "--min-score", 1.1)
+    assert (narrow["in_gallery"], narrow["best_similarity"]) == (False, None)
+
+
+def test_thresholds_that_are_wrong(failure, indexed, tiny, capsys, calibrated):
+    query = indexed[1] / "cam0" / "2.jpg"
+    command = ["search", query, "--all", "--gallery", indexed[0], "--device", "cpu"]
+    assert "false alarm rate is 0.7: give" in failure(*command, "--threshold", "auto:0.7")
+    moved = Path(shutil.copy(tiny.weights, indexed[1] / "moved.pth"))
+    said = failure(*command, "--threshold", "auto", "--weights", moved)
+    assert said.startswith(f"CalibrationError: {moved} has no calibration (")
+    assert said.endswith("make one with person-search calibrate --data DATASET")
+    data = ["--data", "street_tiny_test"]
+    assert "say whose thresholds" in failure("calibrate", *data)
+    for wrong in ("auto:often", "high", "1.5", "nan"):
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, command), "--threshold", wrong])
+        assert stop.value.code == 2
+        assert f"'{wrong}' is not a threshold" in capsys.readouterr().err
+
+
+def test_re_ranking(run, indexed):
+    query = indexed[1] / "cam0" / "2.jpg"
+    (plain,), (reranked,) = (
+        search(run, indexed, query, "--box", BOX, "--every-hit", *how) for how in ((), ["--rerank"])
+    )
+
+    def rows(found) -> set:
+        return {(h["picture"], h["number"], round(h["similarity"], 5)) for h in found["hits"]}
+
+    assert rows(plain) == rows(reranked) and len(rows(plain)) == 15
+
+
+def test_names_as_long_as_a_folder_takes_them(run, gallery, street_frames, folder, tmp_path):
+    uri, _ = gallery
+    deep = folder / ("人" * 80) / ("d" * 255)
+    deep.mkdir(parents=True)
+    name = "ü" * 125 + ".jpg"
+    assert len(name.encode()) == 254
+    shutil.copy(street_frames[7], deep / name)
+    run("index", folder, "--gallery", uri, "--device", "cpu")
+    page, sheet = tmp_path / "page.html", tmp_path / "sheet.png"
+    command = ["search", deep / name, "--box", BOX, "--gallery", uri, "--device", "cpu", "--json"]
+    run(*command, "--html", page, "--sheet", sheet)
+    assert name in page.read_text(encoding="utf-8") and sheet.exists()
+    assert run("remove", deep / name, "--gallery", uri).startswith("removed 3 persons")
+
+
 def test_info(run, indexed, tiny):
     out = run("info", "--gallery", indexed[0])
     facts = dict(line.split(maxsplit=1) for line in out.splitlines() if "threshold" not in line)
@@ -205,21 +301,30 @@ def test_export(run, indexed, tmp_path):
 
 
 LIGHT = """
-import sys, types
-package = sys.modules["person_search"] = types.ModuleType("person_search")
-package.__path__ = [sys.argv.pop(1)]  # without what its __init__ registers
+import sys
 from person_search.gallery.cli import main
-assert main(sys.argv[1:]) == 0
-assert not {"torch", "detectron2", "cv2", "matplotlib"} & sys.modules.keys()
+
+gallery, rows = sys.argv[1:]
+for command in (["info"], ["export", rows], ["remove", "/nowhere.jpg"]):
+    assert main([*command, "--gallery", gallery]) == 0
+try:
+    main(["--help"])
+finally:
+    assert not {"torch", "detectron2", "cv2", "matplotlib"} & sys.modules.keys()
 """
 
 
-def test_what_needs_no_model_loads_none(indexed):
-    package = str(Path(person_search.__file__).parent)
-    command = [sys.executable, "-c", LIGHT, package, "info", "--gallery", indexed[0]]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_what_needs_no_model_loads_none(gallery, tmp_path):
+    command = [sys.executable, "-c", LIGHT, gallery[0], str(tmp_path / "rows.csv")]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, done.stderr
-    assert "persons          18" in done.stdout
+    assert "persons          18" in done.stdout and "18 persons in" in done.stdout
+    assert "usage: person-search" in done.stdout
 
 
 def test_python_m_person_search(monkeypatch, capsys):
@@ -289,17 +394,22 @@ def test_options_that_are_wrong(failure, indexed, tiny, capsys):
         assert wrong[1] in capsys.readouterr().err
 
 
-def test_a_gallery_that_must_not_be_written(failure, gallery, folder, street_frames, monkeypatch):
+@pytest.mark.parametrize("reason", ["Permission denied (os error 13)", "No space left on device"])
+def test_a_gallery_that_cannot_be_written(
+    run, failure, gallery, folder, street_frames, monkeypatch, reason
+):
     def refuse(*args):
-        raise OSError("Permission denied (os error 13)")
+        raise OSError(reason)
 
-    uri, _ = gallery
+    uri, root = gallery
     shutil.copy(street_frames[8], folder)
-    monkeypatch.setattr(lance.LanceIndex, "_merge", refuse)
-    message = failure("index", folder, "--gallery", uri, "--device", "cpu")
-    assert message == (
-        f"GalleryError: cannot write to the gallery {uri}: Permission denied (os error 13)"
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(lance.LanceIndex, "_merge", refuse)
+        message = failure("index", folder, "--gallery", uri, "--device", "cpu")
+        assert message == f"GalleryError: cannot write to the gallery {uri}: {reason}"
+        assert len(search(run, (uri,), root / "cam0" / "2.jpg", "--box", BOX)[0]["hits"]) == 5
+    out = run("index", folder, "--gallery", uri, "--device", "cpu")
+    assert out.startswith("3 persons in 1 frames of 1 files; 0 files were there already; ")
 
 
 def test_ctrl_c(monkeypatch, capsys, indexed):

@@ -95,6 +95,16 @@ def test_a_hit_is_the_row_that_was_written(gallery):
     assert np.float32(hit.score) == persons.score[7]
 
 
+def test_hits_bring_their_embeddings_when_asked(gallery):
+    persons = frames(range(3))
+    gallery.upsert(persons)
+    queries = unit(2, seed=5)
+    for query, hits in zip(queries, gallery.search(queries, 20, with_embeds=True), strict=True):
+        best = np.argsort(-(persons.embed @ query))[:20]
+        np.testing.assert_allclose([h.embed for h in hits], persons.embed[best], atol=1e-6)
+    assert gallery.search(unit(1, seed=5))[0][0].embed is None
+
+
 def test_rows_come_back_whole(gallery):
     persons = frames(range(3))
     gallery.upsert(persons)
@@ -263,7 +273,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lancedb", None)
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     for uri, name in ((tmp_path / "g", "lancedb"), ("http://localhost:1", "pymilvus")):
-        with pytest.raises(GalleryError, match=rf"need the package {name}: pip install -e '\.\[g"):
+        with pytest.raises(GalleryError, match=rf"needs the package {name}: pip install -e '\.\[g"):
             open_gallery(str(uri), model())
 
 

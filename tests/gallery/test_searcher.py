@@ -9,11 +9,12 @@ from detectron2.modeling import build_model
 from gallery_rows import unit
 from street_runs import registered
 
-from person_search import read_config
+from person_search import add_person_search_config, read_config
 from person_search.data import build_test_loader
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, GalleryError, ImageError, QueryError, WeightsError
 from person_search.gallery import Filter, Persons, PersonSearcher, open_gallery
+from person_search.gallery import searcher as searching
 from person_search.gallery.ranking import fuse, rank
 
 
@@ -61,6 +62,21 @@ def test_the_order_of_colours_follows_the_config(tiny, searcher, street_frames):
     torch.testing.assert_close(given[0], given[1].flip(0))
     with pytest.raises(GalleryError, match="another model .config: "):
         bgr.search(image, [0, 0, 50, 90], open_gallery("memory:", searcher.made_by))
+
+
+def test_a_key_of_a_later_version_makes_no_other_model(tiny, monkeypatch):
+    cfg = read_config(tiny.config, tiny.opts)
+    before = searching._hash_config(cfg)
+
+    def later_version(cfg):
+        add_person_search_config(cfg)
+        cfg.MODEL.REID.LATER = 1
+
+    monkeypatch.setattr(searching, "add_person_search_config", later_version)
+    cfg.MODEL.REID.LATER = 1
+    assert searching._hash_config(cfg) == before
+    cfg.MODEL.REID.LATER = 2
+    assert searching._hash_config(cfg) != before
 
 
 def test_a_detection_finds_itself_in_a_gallery(searcher, street_frames):

@@ -1,0 +1,208 @@
+"""What the page does: from a dropped picture to the person to look for, and to the hits.
+
+Whatever comes from the browser is checked here: it may be anything. Boxes are xyxy in pixels of
+their picture; images are (H, W, 3) uint8 BGR.
+"""
+
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from person_search.data.images import decode_image
+from person_search.errors import GalleryError, ImageError, QueryError
+
+from ..index import Contents, GalleryIndex
+from ..persons import Filter, Hit
+from ..queries import Shown, Wanted, from_the_left
+from ..ranking import rank
+from ..report import SCENE_SIDE, data_url, hit_cards
+from ..searcher import Detections, PersonSearcher, clip_boxes
+from ..sources import read_scene
+
+FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp"}
+"""What may be dropped: what browsers and cameras make. Decoders of rarer formats stay closed."""
+
+MOST_HITS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture that was dropped.
+
+    Attributes:
+        name: of its file.
+        image: upright.
+        found: its persons, from the left.
+    """
+
+    name: str
+    image: np.ndarray
+    found: Detections
+
+
+class SearchPage:
+    """A model and the galleries that it can search.
+
+    Args:
+        searcher: finds and embeds persons.
+        galleries: of the same model.
+
+    Attributes:
+        galleries: by their addresses.
+
+    Raises:
+        GalleryError: a gallery is of another model.
+    """
+
+    def __init__(self, searcher: PersonSearcher, galleries: Sequence[GalleryIndex]):
+        for gallery in galleries:
+            gallery.model.require_same(searcher.made_by, gallery.uri)
+        self.searcher = searcher
+        self.galleries = {gallery.uri: gallery for gallery in galleries}
+        self._contents: dict[str, tuple[int, Contents]] = {}
+        self._files: dict[str, set[str]] = {}
+
+    def contents(self, uri: str) -> tuple[int, Contents]:
+        """Number of persons, cameras and times of a gallery, which may be growing."""
+        count = self._gallery(uri).count()
+        if uri not in self._contents or self._contents[uri][0] != count:
+            self._contents[uri] = count, self._gallery(uri).contents()
+        return self._contents[uri]
+
+    def _gallery(self, uri: str) -> GalleryIndex:
+        if uri not in self.galleries:
+            raise GalleryError(f"{uri} is none of the galleries of this page")
+        return self.galleries[uri]
+
+    def detect(self, data: bytes, name: str) -> Scene:
+        """The persons of a picture.
+
+        Args:
+            data: of a file in one of :data:`FORMATS`.
+            name: for people.
+
+        Raises:
+            ImageError: not such a file, damaged, or of too many pixels.
+        """
+        image = _decode(data, name)
+        return Scene(name, image, from_the_left(self.searcher.detect(image)))
+
+    def pick(self, scene: Scene, number: int) -> Wanted:
+        """One of its persons, numbered from the left, from 1."""
+        if not isinstance(number, int) or not 1 <= number <= len(scene.found):
+            raise QueryError(f"{scene.name} shows no person {number}")
+        box, embed = scene.found.boxes[number - 1], scene.found.embeds[number - 1]
+        return Wanted(f"person {number}", [Shown(scene.name, 0.0, scene.image, box)], embed)
+
+    def draw(self, scene: Scene, box: Sequence[float]) -> Wanted:
+        """The person in a box, (4,), that somebody drew; it is clipped to the picture."""
+        try:
+            (box,) = clip_boxes(np.array(box, np.float64).reshape(1, 4), scene.image.shape[:2])
+        except (TypeError, ValueError):
+            raise QueryError("a box is four numbers: x1, y1, x2, y2") from None
+        (embed,) = self.searcher.embed(scene.image, box)
+        return Wanted("your box", [Shown(scene.name, 0.0, scene.image, box)], embed)
+
+    def search(
+        self,
+        wanted: Wanted,
+        uri: str,
+        where: Filter | None = None,
+        top_k: int = 20,
+        best_per_frame: bool = True,
+    ) -> list[Hit]:
+        """The best hits in a gallery, best first; at most :data:`MOST_HITS`."""
+        top_k = min(int(top_k), MOST_HITS)
+        return rank(self._gallery(uri), wanted.embed[None], top_k, where, best_per_frame)[0]
+
+    def cards(self, uri: str, hits: list[Hit]) -> str:
+        """Hits of a gallery as HTML, with their scenes."""
+        return hit_cards(hits, lambda picture, seconds: self.read(uri, picture, seconds))
+
+    def read(self, uri: str, picture: str, seconds: float) -> np.ndarray | None:
+        """A scene of a gallery; None if its file is gone, or if the gallery does not list it.
+
+        A row can name any path, so that a gallery from elsewhere could ask for any file of this
+        machine: what counts is the list of files that were indexed.
+        """
+        if picture not in self._files.get(uri, ()):
+            self._files[uri] = set(self._gallery(uri).files())  # it may have grown
+        if picture not in self._files[uri]:
+            return None
+        try:
+            return read_scene(picture, seconds)
+        except ImageError:
+            return None
+
+
+def _decode(data: bytes, name: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=list(FORMATS)):
+            pass  # reads the header alone
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        raise ImageError(f"{name} has more than {most} megapixels: shrink it") from None
+    except (OSError, ValueError, SyntaxError):
+        raise ImageError(f"{name} is not a picture: drop a {', '.join(FORMATS)} file") from None
+    return decode_image(np.frombuffer(data, np.uint8), name)
+
+
+# ------------------------------------------------------------------------------------------- HTML
+
+_CHOOSE = f'<input type="file" accept="{",".join(FORMATS.values())}">'
+_MESSAGE = '<p class="message" role="alert"></p>'
+
+
+def no_scene_html() -> str:
+    """A place to drop a scene on."""
+    return (
+        f'<label class="drop">{_CHOOSE}<b>Drop a scene here</b>'
+        f"<span>or paste one, or click to choose a file</span></label>{_MESSAGE}"
+    )
+
+
+def scene_html(scene: Scene, wanted: Wanted | None = None) -> str:
+    """A scene with a numbered box for everybody, and the one that is looked for."""
+    height, width = scene.image.shape[:2]
+    box = wanted.shown[0].box if wanted else None
+    people = list(enumerate(scene.found.boxes, start=1))
+    picked = next((number for number, b in people if np.array_equal(b, box)), 0) if wanted else 0
+    # The largest first: a click hits the smallest box that holds it.
+    people.sort(key=lambda person: -float(np.prod(person[1][2:] - person[1][:2])))
+    unit = max(width, height) / 100
+    boxes = "".join(_person_html(number, b, unit, number == picked) for number, b in people)
+    if wanted and not picked:
+        boxes += f'<g class="person picked">{_rectangles(box)}</g>'
+    number = len(people)
+    shows = f"{number} person{'s' * (number != 1)}" if number else "nobody was found"
+    do = "Click a person, or drag a box around one." if number else "Drag a box around a person."
+    return (
+        f'<div class="above"><b title="{html.escape(scene.name)}">{html.escape(scene.name)}</b>'
+        f"<span>{shows}</span><label>{_CHOOSE}Another picture</label></div>"
+        f'<svg viewBox="0 0 {width} {height}" role="group" aria-label="the scene">'
+        f'<image href="{data_url(scene.image, SCENE_SIDE)}" width="{width}" height="{height}"/>'
+        f'{boxes}<rect class="drawn"/></svg><p class="hint">{do}</p>{_MESSAGE}'
+    )
+
+
+def _person_html(number: int, box: np.ndarray, unit: float, picked: bool) -> str:
+    x, y = float(box[0]), float(box[1])
+    w, h = unit * (1.4 + 1.3 * len(str(number))), unit * 3.4
+    y = max(y - h, 0.0)
+    return (
+        f'<g class="person{" picked" * picked}" data-number="{number}" tabindex="0" role="button" '
+        f'aria-label="person {number}">{_rectangles(box)}'
+        f'<rect class="tag" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"/>'
+        f'<text x="{x + w / 2:.1f}" y="{y + h * 0.76:.1f}" font-size="{unit * 2.6:.1f}">{number}'
+        "</text></g>"
+    )
+
+
+def _rectangles(box: np.ndarray) -> str:
+    x1, y1, x2, y2 = map(float, box)
+    at = f'x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"'
+    return f'<rect class="under" {at}/><rect class="box" {at}/>'

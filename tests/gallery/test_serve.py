@@ -1,0 +1,332 @@
+"""The server as a browser and as an attacker see it: real requests, and a real Chromium."""
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from person_search.errors import ConfigError
+from person_search.gallery import GalleryIndex, Persons, open_gallery
+from person_search.gallery.cli import build_parser, main
+from person_search.gallery.serve.gate import Gate
+from person_search.gallery.serve.page import SearchPage
+
+pytestmark = pytest.mark.filterwarnings("ignore:::gradio.queueing")
+MOST_BYTES = 300_000
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def gallery(searcher, street_frames) -> GalleryIndex:
+    """Six pictures of two cameras, one of which has a name that is no good for HTML."""
+    gallery = open_gallery("memory:", searcher.made_by)
+    for i, path in enumerate(street_frames[:6]):
+        found = searcher.detect(path)
+        of_frame = (found.boxes, found.scores, found.embeds, path)
+        gallery.upsert(Persons.of_frame(*of_frame, time=10**12, camera=("yard", NASTY)[i % 2]))
+    gallery.write_files(dict.fromkeys(street_frames[:6], "read"))
+    return gallery
+
+
+@pytest.fixture(scope="module")
+def served(searcher, gallery, tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """A running server: its ``port``, the ``page``, Gradio's ``blocks`` and ``temp`` folder."""
+    pytest.importorskip("gradio", reason="needs the extra: pip install -e '.[serve]'")
+    from person_search.gallery.serve.app import Server, build_app, listen
+
+    temp = tmp_path_factory.mktemp("temp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(temp))
+        page = SearchPage(searcher, [gallery])
+        app = build_app(page, MOST_BYTES)
+        with listen("127.0.0.1", 0) as own_socket:
+            server = Server(app)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [own_socket]})
+            thread.start()
+            while not server.started:
+                time.sleep(0.01)
+            yield SimpleNamespace(
+                port=own_socket.getsockname()[1],
+                page=page,
+                blocks=app.routes[-1].app.get_blocks(),
+                temp=temp,
+            )
+            server.should_exit = True
+            thread.join()
+
+
+def ask(served, method: str, path: str, body=None, **headers) -> SimpleNamespace:
+    """A request exactly as it is given; no client tidies its path up."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return SimpleNamespace(status=answer.status, headers=answer.headers, text=text)
+
+
+def event(served, name: str, data: dict, session: str, values=()) -> dict:
+    """Trigger an event of the component that shows the scene; what comes of it."""
+    config = json.loads(ask(served, "GET", "/config").text)
+    (function,) = [d for d in config["dependencies"] if any(t[1] == name for t in d["targets"])]
+    body = {
+        "data": [None] * (len(function["inputs"]) - len(values)) + list(values),
+        "event_data": data,
+        "fn_index": function["id"],
+        "session_hash": session,
+        "trigger_id": function["targets"][0][0],
+    }
+    json_type = {"Content-Type": "application/json"}
+    joined = ask(served, "POST", "/gradio_api/queue/join", json.dumps(body), **json_type)
+    if joined.status != 200:
+        return {"status": joined.status}
+    stream = ask(served, "GET", f"/gradio_api/queue/data?session_hash={session}").text.decode()
+    messages = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    (done,) = [m for m in messages if m["msg"] == "process_completed"]
+    return done["output"]
+
+
+def test_the_whole_way_by_requests(served, street_frames):
+    data = base64.b64encode(Path(street_frames[2]).read_bytes()).decode()
+    out = event(served, "drop", {"name": NASTY, "data": data}, "way")["data"]
+    assert out[2].count('class="person"') == 3 and "<img src=x" not in out[2]
+    filters = ["memory:", [], None, None, served.page.searcher.made_by.score_thresh, 20, True]
+    out = event(served, "pick", {"number": 2}, "way", filters)["data"]
+    assert out[2].startswith('<div class="above"><b>Person 2</b><span>6 hits')
+    first = out[2].split('class="hit"')[1]
+    assert os.path.basename(street_frames[2]) in first and "<b>1.000</b>" in first
+    assert "<img src=x" not in out[2]
+    filters[1] = ["yard"]
+    out = event(served, "draw", {"box": [40, 30, 90, 150]}, "way", filters)["data"]
+    assert "Your box</b><span>3 hits" in out[2]
+
+
+def test_without_a_picture_there_is_nobody_to_pick(served):
+    out = event(
+        served, "pick", {"number": 1}, "nothing", ["memory:", [], None, None, 0.5, 20, True]
+    )
+    assert out["error"] == "the server has forgotten the picture: drop it again"
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ("bm8gcGljdHVyZQ==", "a.jpg is not a picture: drop a JPEG, PNG, WEBP, BMP file"),
+        ("?", "the upload is damaged: drop the picture again"),
+        (None, "the upload is damaged: drop the picture again"),
+        ("A" * (MOST_BYTES * 4 // 3 + 4), "the picture has more than 0.3 MB"),
+    ],
+)
+def test_what_is_dropped_may_be_anything(served, data, message):
+    assert event(served, "drop", {"name": "a.jpg", "data": data}, "any")["error"] == message
+
+
+# ----------------------------------------------------------------------------------------- refused
+
+
+def test_no_file_can_be_read(served, street_frames):
+    """Neither a system's nor a gallery's nor this project's, by any way that Gradio has."""
+    names = ["/etc/passwd", street_frames[0], __file__, str(served.temp), "file:///etc/passwd"]
+    ups = "../" * 12 + "etc/passwd"
+    paths = [f"/gradio_api/{way}{n}" for way in ("file=", "file/", "proxy=") for n in names]
+    paths += [f"/{folder}/{ups}" for folder in ("assets", "static", "gradio_api", "svelte")]
+    paths += [path.replace("../", "%2e%2e%2f") for path in paths]
+    paths += ["/static//etc/passwd", "/assets/%2fetc%2fpasswd", "/theme.css/../../etc/passwd"]
+    paths += ["/gradio_api/proxy=http://example.org", "/custom_component/1/client/component/x.js"]
+    for path in paths:
+        answer = ask(served, "GET", path)
+        assert answer.status in (403, 404), path
+        assert b"root:" not in answer.text
+
+
+def test_gradio_alone_would_refuse_the_files_too(served, street_frames):
+    """Behind the gate, should there be a hole in it."""
+    from gradio.route_utils import file_fetch
+    from starlette.exceptions import HTTPException
+
+    for name in ("/etc/passwd", street_frames[0], "../../etc/passwd", __file__):
+        with pytest.raises(HTTPException) as refused:
+            file_fetch(name, None, served.blocks, str(served.temp))
+        assert refused.value.status_code in (403, 404)
+
+
+def test_nothing_is_uploaded_as_a_file(served):
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nA\r\n--x--\r\n'
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert ask(served, "POST", "/gradio_api/upload", form, **kind).status == 404
+    assert [path for path in served.temp.rglob("*") if path.is_file()] == []
+
+
+def test_a_body_that_is_too_long_is_not_read(served):
+    body = json.dumps({"data": "A" * (MOST_BYTES * 2)})
+    assert ask(served, "POST", "/gradio_api/queue/join", body).status == 413
+    assert ask(served, "POST", "/gradio_api/queue/join", iter([b"{}"])).status == 411  # chunked
+
+
+def test_another_site_can_neither_ask_nor_read(served):
+    home = f"127.0.0.1:{served.port}"
+    assert ask(served, "GET", "/", Host=home).status == 200
+    assert ask(served, "GET", "/config", Host="evil.example").status == 403
+    post = ("POST", "/gradio_api/queue/join", "{}")
+    assert ask(served, *post, Origin="https://evil.example").status == 403
+    assert ask(served, *post, Origin="null").status == 403
+    assert ask(served, *post, Origin=f"http://{home}").status == 422  # let in, and found wanting
+
+
+def test_every_answer_forbids_what_is_elsewhere(served):
+    for path in ("/", "/config", "/nowhere"):
+        headers = ask(served, "GET", path).headers
+        assert "default-src 'self' data: blob:;" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "method, path, headers, status",
+    [
+        ("GET", "/", {}, None),
+        ("GET", "/", {"host": "[::1]:7860"}, None),
+        ("GET", "/", {"host": "localhost"}, None),
+        ("GET", "/", {"host": "localhost.evil.example"}, 403),
+        ("GET", "/", {"host": ""}, 403),
+        ("HEAD", "/assets/index.js", {}, None),
+        ("GET", "/assets/../x", {}, 404),
+        ("GET", "/gradio_api/heartbeat/abc", {}, None),
+        ("GET", "/gradio_api/upload_progress", {}, 404),
+        ("DELETE", "/", {}, 404),
+        ("OPTIONS", "/gradio_api/queue/join", {}, 404),
+        ("POST", "/", {}, 404),
+        ("POST", "/gradio_api/queue/join", {"content-length": "100"}, None),
+        ("POST", "/gradio_api/queue/join", {"content-length": "101"}, 413),
+        ("POST", "/gradio_api/queue/join", {"content-length": "-1"}, 411),
+        ("POST", "/gradio_api/queue/join", {}, 411),
+        ("POST", "/gradio_api/run/drop", {"content-length": "9"}, 404),
+        ("POST", "/gradio_api/component_server", {"content-length": "9"}, 404),
+    ],
+)
+def test_the_gate(method, path, headers, status):
+    gate = Gate(None, {"localhost", "::1"}, most_bytes=100)
+    assert gate.refusal(method, path, {"host": "localhost:7860"} | headers) == status
+
+
+def test_a_server_for_everybody_may_be_asked_under_any_name():
+    assert Gate(None, None, 100).refusal("GET", "/", {"host": "people.example"}) is None
+
+
+# ----------------------------------------------------------------------------------------- command
+
+
+def test_it_listens_on_loopback_unless_told_otherwise(served):
+    from person_search.gallery.serve.app import listen
+
+    args = build_parser().parse_args(["serve", "--gallery", "a", "--gallery", "b"])
+    assert (args.gallery, args.host) == (["a", "b"], "127.0.0.1")
+    for host, port in (("127.0.0.1", served.port), ("192.0.2.1", 0), ("127.0.0.1", 99999)):
+        with pytest.raises(ConfigError, match="give another --host or --port"):
+            listen(host, port)
+
+
+def test_a_gallery_that_is_not_there(served, capsys):
+    assert main(["serve", "--gallery", "memory:"]) == 1
+    assert "GalleryError: memory: holds no gallery" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------- browser
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install -r requirements.txt"
+    )
+    with playwright.sync_playwright() as driver:
+        with driver.chromium.launch(executable_path=CHROMIUM) as browser:
+            yield browser
+
+
+def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
+    """Load, drop, click a person, see the right frame first; draw a box; filter; be forgotten."""
+    detect, pictures = served.page.detect, []
+
+    def remembered(data: bytes, name: str):
+        scene = detect(data, name)
+        pictures.append(weakref.ref(scene.image))
+        return scene
+
+    monkeypatch.setattr(served.page, "detect", remembered)
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, problems = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: problems.append(error))
+    tab.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    found, people = tab.locator("#found"), tab.locator("#scene .person")
+    tab.goto(f"http://127.0.0.1:{served.port}/")
+
+    tab.set_input_files("#scene input", street_frames[3])
+    people.first.wait_for()
+    assert people.count() == 3
+    tab.locator("#scene .person[data-number='2']").press("Enter")
+    found.get_by_text("Person 2").wait_for()
+    assert found.locator(".hit").count() == 6
+    first = found.locator(".hit").first
+    assert first.locator(".file").get_attribute("title") == street_frames[3]
+    assert first.locator(".rank b").inner_text() == "1.000"
+    assert tab.locator("#scene .picked").get_attribute("data-number") == "2"
+
+    # A click hits the person whose box is drawn there.
+    x, y, width, height = (people.last.locator(".box").bounding_box()[k] for k in BOX)
+    tab.mouse.click(x + width / 2, y + height / 2)
+    number = people.last.get_attribute("data-number")
+    found.get_by_text(f"Person {number}").wait_for()
+
+    x, y, width, height = (tab.locator("#scene svg").bounding_box()[k] for k in BOX)
+    tab.mouse.move(x + width / 4, y + height / 4)
+    tab.mouse.down()
+    tab.mouse.move(x + width / 2, y + height * 3 / 4)
+    tab.mouse.up()
+    found.get_by_text("Your box").wait_for()
+    box = tab.locator("#scene .picked .box")
+    drawn = [float(box.get_attribute(name)) for name in BOX]
+    np.testing.assert_allclose(drawn, [80, 60, 80, 120], atol=1)
+
+    tab.get_by_label("Cameras (none: all)").click()
+    tab.get_by_role("option").filter(has_text="yard").click()
+    found.get_by_text("3 hits").wait_for()
+    assert set(found.locator("dd").all_inner_texts()) >= {"yard"}
+    assert found.get_by_text(NASTY).count() == 0
+
+    found.locator(".scene").first.click()
+    assert found.locator("dialog[open] svg").is_visible()
+
+    assert problems == []
+    assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {
+        f"127.0.0.1:{served.port}"
+    }
+    tab.close()
+    end = time.monotonic() + 20
+    while any(picture() is not None for picture in pictures) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(pictures) == 1 and pictures[0]() is None  # forgotten with its tab
+    assert [path for path in served.temp.rglob("*") if path.is_file()] == []
+
+
+BOX = ("x", "y", "width", "height")
