@@ -112,6 +112,7 @@ def main() -> None:
     sheets = draw_queries(results, DATASET, OUTPUT / "queries", spread_queries(results, 12))
     rows = compare(read_search(trained), read_search(random), colors)
     protocol = read_search(trained)["search"]["search"]["protocol"]
+    frames = Path(os.environ["DETECTRON2_DATASETS"], "street", "small", "PRW", "frames")
     page = write_page(rows, json.dumps(protocol, indent=2), draw_curves(trained), sheets)
 
     print(f"\n{'':26}{'boxes':14}{'mAP':>8}{'top-1':>8}{'top-5':>8}{'top-10':>8}")
@@ -123,7 +124,11 @@ def main() -> None:
         f"Look at    {page}\n"
         f"           {OUTPUT}/queries/ (each query and its ten best matches)\n"
         f"           {trained}/curves.png (the training)\n\n"
-        "Try next   python train_net.py --config-file configs/Street/stl.yaml   (without MRFP)\n"
+        "Try next   search these pictures, here and then on a page in your browser:\n"
+        f"           python -m person_search index {frames} --gallery {OUTPUT}/gallery "
+        f"--model {CONFIG} --weights {trained}/model_final.pth\n"
+        f"           python -m person_search serve --gallery {OUTPUT}/gallery\n"
+        "           python train_net.py --config-file configs/Street/stl.yaml   (without MRFP)\n"
         f"           python tools/evaluate_saved.py {trained}/inference/results_{DATASET}.npz\n"
         "           GETTING_STARTED.md: the same on PRW and CUHK-SYSU"
     )
