@@ -18,6 +18,7 @@ setup(
         "matplotlib",
         "numpy",
         "opencv-python",
+        "pillow",
         "pycocotools",
         "scipy",
         "tabulate",

@@ -201,9 +201,9 @@ def report_faults(faults: list[prep.Fault], drop: bool) -> None:
     fatal = sum(fault.is_fatal for fault in faults)
     if not faults:
         return
-    print(f"{len(faults)} faults", file=sys.stderr)
+    print(f"{len(faults)} fault{'s' * (len(faults) != 1)}", file=sys.stderr)
     if fatal:
-        raise DatasetError(f"{fatal} of the {len(faults)} faults cannot be left out")
+        raise DatasetError(f"nothing was written; {fatal} of these --drop-faulty cannot leave out")
     if not drop:
         raise DatasetError("nothing was written; --drop-faulty leaves out what has these faults")
 

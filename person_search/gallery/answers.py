@@ -6,10 +6,11 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from .calibration import Threshold
+from .findings import Finding
 from .index import GalleryIndex
 from .persons import Hit
 from .queries import xywh
-from .report import Finding, facts
+from .report import facts
 
 
 def as_table(findings: list[Finding], threshold: Threshold | None) -> str:

@@ -7,6 +7,7 @@ given rate of false alarms (:mod:`person_search.evaluation.open_set`).
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,6 +67,10 @@ class Threshold:
             f"{self.false_alarm_rate:g} in a gallery of {self.gallery} persons{how}; it finds "
             f"{self.detection_rate:.0%} of those who are there (both by {self.data})"
         )
+
+
+Thresholds = Callable[[int], Threshold]
+"""By the number of persons that are searched."""
 
 
 @dataclass(frozen=True)

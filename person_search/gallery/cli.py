@@ -14,6 +14,7 @@ import warnings
 from contextlib import suppress
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
+from functools import partial
 
 import numpy as np
 from tabulate import tabulate
@@ -63,6 +64,16 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--since", type=_time, help="2026-05-01T12:00; UTC unless it has a zone")
     group.add_argument("--until", type=_time, help="before that time")
     group.add_argument("--min-score", type=float, help="of the detection")
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="auto[:RATE]",
+        help="say whether the person is there at all, and list only hits that are similar enough: "
+        "for a rate of false alarms (needs the command calibrate), or a similarity, as 0.62",
+    )
 
 
 def _time(text: str) -> datetime:
@@ -161,6 +172,8 @@ def _searcher(args: argparse.Namespace, gallery: GalleryIndex | None = None):
     """The model that the options name, or else the gallery's own."""
     from .searcher import PersonSearcher
 
+    # Not before: torch sets the levels of its own loggers when it is imported.
+    logging.getLogger("torch").setLevel(logging.ERROR)
     if args.model:
         if not args.weights:
             raise GalleryError("--model needs --weights, too")
@@ -193,13 +206,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--all", action="store_true", help="look for everybody in QUERY")
     parser.add_argument("--top-k", type=_positive, default=20)
     parser.add_argument("--every-hit", action="store_true", help="not only the best of each frame")
-    parser.add_argument(
-        "--threshold",
-        type=_threshold,
-        metavar="auto[:RATE]",
-        help="say whether the person is there at all, and list only hits that are similar enough: "
-        "for a rate of false alarms (needs the command calibrate), or a similarity, as 0.62",
-    )
+    _add_threshold(parser)
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking of the hits")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--sheet", metavar="PNG", help="write a contact sheet")
@@ -211,32 +218,25 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 def search(args: argparse.Namespace) -> int:
     """Look for a person."""
     from .answers import as_json, as_table
-    from .calibration import Decision
+    from .findings import look_for
     from .queries import everybody, one_person
-    from .ranking import rank
-    from .report import Finding, write_page, write_sheet
+    from .report import write_page, write_sheet
 
     if args.all and len(args.queries) > 1:
         raise QueryError("--all takes one QUERY: several show the same person")
 
-    gallery = open_gallery(args.gallery)
-    threshold = _wanted_threshold(args, gallery)
+    gallery, where = open_gallery(args.gallery), _filter(args)
+    thresholds = _thresholds(args, gallery)
+    threshold = thresholds and thresholds(gallery.count(where))
     searcher = _searcher(args, gallery)
     gallery.model.require_same(searcher.made_by, gallery.uri)
     if args.all:
         people = everybody(searcher, args.queries[0])
     else:
         people = [one_person(searcher, args.queries, args.box, args.person)]
-    embeds = np.stack([wanted.embed for wanted in people])
     own = {(os.path.abspath(q.picture), q.seconds) for wanted in people for q in wanted.shown}
-    where, best_per_frame = _filter(args), not args.every_hit
-    least = threshold and threshold.similarity
-    found = rank(gallery, embeds, args.top_k, where, best_per_frame, own, least, args.rerank)
-    decisions = [None] * len(people)
-    if threshold:
-        best = rank(gallery, embeds, 1, where, without=own)
-        decisions = [Decision(threshold, hits[0].similarity if hits else None) for hits in best]
-    findings = list(map(Finding, people, found, decisions))
+    how = (args.top_k, where, not args.every_hit, own, threshold, args.rerank)
+    findings = look_for(gallery, people, *how)
     print(as_json(findings, gallery, threshold) if args.json else as_table(findings, threshold))
     if args.sheet:
         write_sheet(findings, args.sheet)
@@ -248,17 +248,19 @@ def search(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted_threshold(args: argparse.Namespace, gallery: GalleryIndex):
-    """The ``Threshold`` that the options ask for, or None."""
-    from .calibration import Calibration, Threshold
+def _thresholds(args: argparse.Namespace, gallery: GalleryIndex):
+    """The ``Thresholds`` that --threshold asks for; None if it is not given."""
+    from .calibration import Calibration, Threshold, check_rate
 
     if args.threshold is None:
         return None
     similarity, rate = args.threshold
     if similarity is not None:
-        return Threshold(similarity)
+        return lambda _: Threshold(similarity)
     calibration = Calibration.load(args.weights or gallery.model.weights, gallery.model)
-    return calibration.threshold(gallery.count(_filter(args)), rate)
+    if rate is not None:
+        check_rate(rate)
+    return partial(calibration.threshold, false_alarm_rate=rate)
 
 
 def _conditions(args: argparse.Namespace) -> list[str]:
@@ -325,6 +327,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-upload", type=_positive, default=20, metavar="MB", help="(default: 20)"
     )
+    _add_threshold(parser)
     _add_model(parser)
 
 
@@ -335,7 +338,8 @@ def serve(args: argparse.Namespace) -> int:
     from .serve.page import SearchPage
 
     galleries = [open_gallery(uri) for uri in args.gallery]
-    page = SearchPage(_searcher(args, galleries[0]), galleries)
+    thresholds = _thresholds(args, galleries[0])
+    page = SearchPage(_searcher(args, galleries[0]), galleries, thresholds)
     app = build_app(page, args.max_upload * 10**6, args.host)
     with listen(args.host, args.port) as server_socket:
         host, port = server_socket.getsockname()[:2]
@@ -432,8 +436,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; a user's mistake ends in one line and the status 1."""
     args = build_parser().parse_args(argv)
     warnings.simplefilter("ignore")
-    for name in ("person_search", "torch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("person_search").setLevel(logging.ERROR)
     try:
         return args.function(args)
     except PersonSearchError as error:

@@ -7,7 +7,6 @@ import base64
 import html
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,30 +19,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from person_search.errors import ImageError
 
-from .calibration import Decision
+from .findings import Finding
 from .persons import Hit
-from .queries import Wanted
 from .sources import read_scene
 
 SCENE_SIDE, PERSON_HEIGHT = 1120, 320
 """Pixels of the pictures in a page, at most: longer side of a scene, height of a person."""
 
 ReadScene = Callable[[str, float], np.ndarray | None]
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """A person that was looked for.
-
-    Attributes:
-        wanted: this person.
-        hits: best first.
-        decision: whether the person is in the gallery, where that was asked.
-    """
-
-    wanted: Wanted
-    hits: list[Hit]
-    decision: Decision | None = None
 
 
 def facts(hit: Hit) -> dict[str, str]:

@@ -8,9 +8,10 @@ from PIL import Image
 
 from person_search.errors import ImageError
 from person_search.gallery import Hit
+from person_search.gallery.findings import Finding
 from person_search.gallery.persons import to_datetime
 from person_search.gallery.queries import Shown, Wanted
-from person_search.gallery.report import Finding, facts, write_page, write_sheet
+from person_search.gallery.report import facts, write_page, write_sheet
 
 NASTY = '<script>alert("x")</script> & Co'
 

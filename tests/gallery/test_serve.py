@@ -16,13 +16,17 @@ import numpy as np
 import pytest
 
 from person_search.errors import ConfigError
-from person_search.gallery import GalleryIndex, Persons, open_gallery
+from person_search.gallery import GalleryIndex, Persons, cli, open_gallery
+from person_search.gallery.calibration import Threshold
 from person_search.gallery.cli import build_parser, main
 from person_search.gallery.serve.gate import Gate
 from person_search.gallery.serve.page import SearchPage
 
 pytestmark = pytest.mark.filterwarnings("ignore:::gradio.queueing")
 MOST_BYTES = 300_000
+THRESHOLD = Threshold(0.9999, 0.1, 18, "<b>street", 0.5, False)
+"""Above everybody but the person itself."""
+
 NASTY = "<img src=x onerror=alert(1)>"
 
 
@@ -47,7 +51,7 @@ def served(searcher, gallery, tmp_path_factory) -> Iterator[SimpleNamespace]:
     temp = tmp_path_factory.mktemp("temp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(temp))
-        page = SearchPage(searcher, [gallery])
+        page = SearchPage(searcher, [gallery], lambda _: THRESHOLD)
         app = build_app(page, MOST_BYTES)
         with listen("127.0.0.1", 0) as own_socket:
             server = Server(app)
@@ -101,7 +105,8 @@ def test_the_whole_way_by_requests(served, street_frames):
     data = base64.b64encode(Path(street_frames[2]).read_bytes()).decode()
     out = event(served, "drop", {"name": NASTY, "data": data}, "way")["data"]
     assert out[2].count('class="person"') == 3 and "<img src=x" not in out[2]
-    filters = ["memory:", [], None, None, served.page.searcher.made_by.score_thresh, 20, True]
+    score = served.page.searcher.made_by.score_thresh
+    filters = ["memory:", [], None, None, score, 20, True, False, False]
     out = event(served, "pick", {"number": 2}, "way", filters)["data"]
     assert out[2].startswith('<div class="above"><b>Person 2</b><span>6 hits')
     first = out[2].split('class="hit"')[1]
@@ -109,13 +114,32 @@ def test_the_whole_way_by_requests(served, street_frames):
     assert "<img src=x" not in out[2]
     filters[1] = ["yard"]
     out = event(served, "draw", {"box": [40, 30, 90, 150]}, "way", filters)["data"]
-    assert "Your box</b><span>3 hits" in out[2]
+    assert "Your box</b><span>3 hits, most similar first<" in out[2]
+    filters[-2:] = True, False
+    out = event(served, "pick", {"number": 2}, "way", filters)["data"]
+    assert "Person 2</b><span>3 hits, re-ranked<" in out[2]
+    assert "threshold" not in out[2]
+
+
+def test_is_the_person_there(served, street_frames):
+    """The scene is of the yard; of the other camera nobody is similar enough."""
+    data = base64.b64encode(Path(street_frames[2]).read_bytes()).decode()
+    event(served, "drop", {"name": "a.jpg", "data": data}, "there")
+    score = served.page.searcher.made_by.score_thresh
+    filters = ["memory:", ["yard"], None, None, score, 20, True, False, True]
+    out = event(served, "pick", {"number": 2}, "there", filters)["data"]
+    assert "Person 2</b><span>in the gallery</span><span>1 hit, most similar first<" in out[2]
+    said = "threshold 1.000, set for a false alarm rate of 0.1 in a gallery of 18 persons; it finds"
+    assert f'<p class="threshold">{said} 50% of those who are there (both by &lt;b&gt;' in out[2]
+    filters[1] = [NASTY]
+    out = event(served, "pick", {"number": 2}, "there", filters)["data"]
+    assert "Person 2</b><span>not in the gallery: the most similar has 0." in out[2]
+    assert 'class="hit"' not in out[2]
 
 
 def test_without_a_picture_there_is_nobody_to_pick(served):
-    out = event(
-        served, "pick", {"number": 1}, "nothing", ["memory:", [], None, None, 0.5, 20, True]
-    )
+    filters = ["memory:", [], None, None, 0.5, 20, True, False, True]
+    out = event(served, "pick", {"number": 1}, "nothing", filters)
     assert out["error"] == "the server has forgotten the picture: drop it again"
 
 
@@ -243,6 +267,15 @@ def test_a_gallery_that_is_not_there(served, capsys):
     assert "GalleryError: memory: holds no gallery" in capsys.readouterr().err
 
 
+def test_a_threshold_that_is_wrong_is_said_before_the_model_is_loaded(
+    served, gallery, monkeypatch, capsys
+):
+    monkeypatch.setattr(cli, "open_gallery", lambda uri: gallery)
+    monkeypatch.delattr(cli, "_searcher")
+    assert main(["serve", "--gallery", "a", "--threshold", "auto"]) == 1
+    assert "has no calibration" in capsys.readouterr().err
+
+
 # ----------------------------------------------------------------------------------------- browser
 
 CHROMIUM = next(
@@ -286,6 +319,14 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
     assert people.count() == 3
     tab.locator("#scene .person[data-number='2']").press("Enter")
     found.get_by_text("Person 2").wait_for()
+    assert found.get_by_text("in the gallery", exact=True).is_visible()
+    assert found.locator(".hit").count() == 1
+    tab.get_by_label("Is the person there at all? (threshold)").uncheck()
+    found.get_by_text("6 hits, most similar first").wait_for()
+    tab.get_by_label("Re-rank (k-reciprocal)").check()
+    found.get_by_text("6 hits, re-ranked").wait_for()
+    tab.get_by_label("Re-rank (k-reciprocal)").uncheck()
+    found.get_by_text("6 hits, most similar first").wait_for()
     assert found.locator(".hit").count() == 6
     first = found.locator(".hit").first
     assert first.locator(".file").get_attribute("title") == street_frames[3]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from person_search.errors import GalleryError, ImageError, QueryError
 from person_search.gallery import Filter, GalleryIndex, Persons, open_gallery
+from person_search.gallery.calibration import Threshold
 from person_search.gallery.report import asset
 from person_search.gallery.searcher import Detections
 from person_search.gallery.serve.page import MOST_HITS, Scene, SearchPage, scene_html
@@ -65,7 +66,7 @@ def test_a_picked_person_is_found_first_in_the_own_frame(
 ):
     wanted = page.pick(scene, number)
     assert wanted.label == f"person {number}"
-    hits = page.search(wanted, gallery.uri)
+    hits = page.search(wanted, gallery.uri).hits
     assert len(hits) == 4 and hits[0].picture == street_frames[1]
     assert hits[0].similarity == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(hits[0].box, scene.found.boxes[number - 1], atol=1e-3)
@@ -98,20 +99,50 @@ def test_a_box_that_shows_nothing(page, scene, box):
 
 def test_search_obeys_the_filter(page, scene, gallery):
     wanted = page.pick(scene, 1)
-    one = page.search(wanted, gallery.uri, Filter(cameras=("c0",)))
+    one = page.search(wanted, gallery.uri, Filter(cameras=("c0",))).hits
     assert {h.camera for h in one} == {"c0"} and len(one) == 2
-    assert len(page.search(wanted, gallery.uri, best_per_frame=False)) == 12
-    assert len(page.search(wanted, gallery.uri, top_k=2)) == 2
-    assert page.search(wanted, gallery.uri, Filter(min_score=1.1)) == []
+    assert len(page.search(wanted, gallery.uri, best_per_frame=False).hits) == 12
+    assert len(page.search(wanted, gallery.uri, top_k=2).hits) == 2
+    assert page.search(wanted, gallery.uri, Filter(min_score=1.1)).hits == []
 
 
 def test_search_gives_no_more_than_the_most(page, scene, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "person_search.gallery.serve.page.rank", lambda *args: asked.append(args[2]) or [[]]
+        "person_search.gallery.serve.page.look_for",
+        lambda *args, **options: asked.append(args[2]) or [None],
     )
     page.search(page.pick(scene, 1), "memory:", top_k=10**9)
     assert asked == [MOST_HITS]
+
+
+def test_a_threshold_decides_by_the_persons_that_are_searched(searcher, gallery, page, scene):
+    """Of 12 persons, 6 of them at either camera; the threshold lies above all but the first."""
+    wanted, sizes = page.pick(scene, 1), []
+    assert page.search(wanted, gallery.uri).decision is None  # this page has no thresholds
+    best, second = (h.similarity for h in page.search(wanted, gallery.uri, top_k=2).hits)
+
+    def thresholds(number: int) -> Threshold:
+        sizes.append(number)
+        return Threshold((best + second) / 2)
+
+    deciding = SearchPage(searcher, [gallery], thresholds)
+    found = deciding.search(wanted, gallery.uri)
+    assert str(found.decision) == "in the gallery" and len(found.hits) == 1
+    found = deciding.search(wanted, gallery.uri, Filter(cameras=("c0",)))  # the scene is of c1
+    assert not found.decision.in_gallery and found.decision.best < best and found.hits == []
+    assert sizes == [12, 6]
+    found = deciding.search(wanted, gallery.uri, decide=False)
+    assert found.decision is None and len(found.hits) == 4 and sizes == [12, 6]
+
+
+def test_re_ranking_lists_the_same_rows(page, gallery, scene):
+    plain, reranked = (
+        page.search(page.pick(scene, 1), gallery.uri, best_per_frame=False, rerank=rerank).hits
+        for rerank in (False, True)
+    )
+    rows = [{(h.picture, h.number): round(h.similarity, 5) for h in f} for f in (plain, reranked)]
+    assert rows[0] == rows[1] and len(rows[0]) == 12
 
 
 def test_another_gallery_is_not_opened(page, scene, tmp_path):
@@ -149,7 +180,7 @@ def test_only_scenes_that_the_gallery_lists_are_read(page, gallery, scene, stree
         page.read(gallery.uri, street_frames[0], 0), cv2.imread(street_frames[0])
     )
     assert page.read(gallery.uri, street_frames[3], 0) is None
-    hits = page.search(page.pick(scene, 1), gallery.uri)
+    hits = page.search(page.pick(scene, 1), gallery.uri).hits
     cards = page.cards(gallery.uri, hits)
     assert cards.count('class="hit"') == 4 and cards.count("<svg") == 3
     assert cards.count("the picture is not there any more") == 1

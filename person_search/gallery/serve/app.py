@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from person_search.errors import ConfigError, ImageError, PersonSearchError, QueryError
 
+from ..findings import Finding
 from ..persons import Filter
 from ..report import asset
 from .gate import LOOPBACK, Gate
@@ -23,9 +24,14 @@ SESSIONS = 32
 WAITING = 16
 """So many requests may wait for the model, each with an upload."""
 
-ABOVE = '<div class="above"><b>{}</b><span>{}</span></div>'
-ASK_FOR_SCENE = ABOVE.format("Who are you looking for?", "Drop a scene that shows the person.")
-ASK_FOR_PERSON = ABOVE.format("Who are you looking for?", "Click the person in your scene.")
+
+def _above(head: str, *facts: object) -> str:
+    """What stands above the hits."""
+    return f'<div class="above"><b>{head}</b>{"".join(f"<span>{f}</span>" for f in facts)}</div>'
+
+
+ASK_FOR_SCENE = _above("Who are you looking for?", "Drop a scene that shows the person.")
+ASK_FOR_PERSON = _above("Who are you looking for?", "Click the person in your scene.")
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
         most_bytes: of a picture that is dropped.
     """
     uris = list(page.galleries)
-    threshold = page.searcher.made_by.score_thresh
+    least_score = page.searcher.made_by.score_thresh
     about, choices, timed = _about(page, uris[0])
     blocks = gr.Blocks(title="Person search", analytics_enabled=False, fill_width=True)
     with blocks:
@@ -84,10 +90,16 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
                     ]
                     with gr.Row():
                         score = gr.Slider(
-                            threshold, 1, threshold, step=0.01, label="Score from", buttons=[]
+                            least_score, 1, least_score, step=0.01, label="Score from", buttons=[]
                         )
                         top_k = gr.Slider(1, MOST_HITS, 20, step=1, label="Hits up to", buttons=[])
                     best = gr.Checkbox(True, label="Only the best hit of each frame")
+                    rerank = gr.Checkbox(False, label="Re-rank (k-reciprocal)")
+                    decide = gr.Checkbox(
+                        True,
+                        label="Is the person there at all? (threshold)",
+                        visible=page.thresholds is not None,
+                    )
             with gr.Column(scale=7, min_width=380):
                 found = gr.HTML(
                     ASK_FOR_SCENE,
@@ -96,7 +108,7 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
                     js_on_load=asset("report.js") + "enlargeScenes(element);",
                     apply_default_css=False,
                 )
-        filters = [gallery, cameras, *times, score, top_k, best]
+        filters = [gallery, cameras, *times, score, top_k, best, rerank, decide]
 
         def choose_gallery(uri: str):
             with _told():
@@ -104,16 +116,15 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
             time = gr.DateTime(visible=timed, value=None)
             return about, gr.Dropdown(choices, value=[], visible=len(choices) > 1), time, time
 
-        def search(who, uri, cameras, since, until, score, top_k, best) -> str:
+        def search(who, uri, cameras, since, until, score, top_k, best, rerank, decide) -> str:
             if who is None:
                 return gr.skip()
-            score = score if score > threshold else None
+            score = score if score > least_score else None
             where = Filter(tuple(cameras or ()), since, until, score)
             with _told():
-                hits = page.search(who, uri, where, top_k, best)
-                cards = page.cards(uri, hits)
-            number = f"{len(hits)} hit{'s' * (len(hits) != 1)}, most similar first"
-            return ABOVE.format(who.label.capitalize(), number) + cards
+                finding = page.search(who, uri, where, top_k, best, rerank, decide)
+                cards = page.cards(uri, finding.hits)
+            return _answer(finding, rerank) + cards
 
         def drop(event: gr.EventData):
             with _told():
@@ -146,7 +157,7 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
         options["show_progress_on"] = found
         picture.pick(pick, [scene, *filters], [wanted, picture, found], **options)
         picture.draw(draw, [scene, *filters], [wanted, picture, found], **options)
-        changes = [c.change for c in (cameras, *times, best)]
+        changes = [c.change for c in (cameras, *times, best, rerank, decide)]
         changes += [slider.release for slider in (score, top_k)]
         options["trigger_mode"] = "always_last"
         gr.on(changes, search, [wanted, *filters], found, **options)
@@ -170,6 +181,18 @@ def _about(page: SearchPage, uri: str) -> tuple[str, list[tuple[str, str]], bool
     cameras = sorted(contents.cameras.items())
     choices = [(f"{name or '(none)'} ({number:,})", name) for name, number in cameras]
     return head, choices, contents.first is not None
+
+
+def _answer(finding: Finding, reranked: bool) -> str:
+    """A finding in words: whether the person is there, where that was asked, and how many hits."""
+    who, number, decision = finding.wanted.label.capitalize(), len(finding.hits), finding.decision
+    order = "re-ranked" if reranked else "most similar first"
+    hits = f"{number} hit{'s' * (number != 1)}, {order}"
+    if not decision:
+        return _above(who, hits)
+    facts = (decision, hits) if decision.in_gallery else (decision,)
+    threshold = html.escape(str(decision.threshold))
+    return f'{_above(who, *facts)}<p class="threshold">{threshold}</p>'
 
 
 def _bytes(text: object, most: int) -> bytes:

@@ -15,10 +15,11 @@ from PIL import Image
 from person_search.data.images import decode_image
 from person_search.errors import GalleryError, ImageError, QueryError
 
+from ..calibration import Thresholds
+from ..findings import Finding, look_for
 from ..index import Contents, GalleryIndex
 from ..persons import Filter, Hit
 from ..queries import Shown, Wanted, from_the_left
-from ..ranking import rank
 from ..report import SCENE_SIDE, data_url, hit_cards
 from ..searcher import Detections, PersonSearcher, clip_boxes
 from ..sources import read_scene
@@ -50,6 +51,7 @@ class SearchPage:
     Args:
         searcher: finds and embeds persons.
         galleries: of the same model.
+        thresholds: decide whether somebody is in a gallery at all; None: nobody asks.
 
     Attributes:
         galleries: by their addresses.
@@ -58,10 +60,15 @@ class SearchPage:
         GalleryError: a gallery is of another model.
     """
 
-    def __init__(self, searcher: PersonSearcher, galleries: Sequence[GalleryIndex]):
+    def __init__(
+        self,
+        searcher: PersonSearcher,
+        galleries: Sequence[GalleryIndex],
+        thresholds: Thresholds | None = None,
+    ):
         for gallery in galleries:
             gallery.model.require_same(searcher.made_by, gallery.uri)
-        self.searcher = searcher
+        self.searcher, self.thresholds = searcher, thresholds
         self.galleries = {gallery.uri: gallery for gallery in galleries}
         self._contents: dict[str, tuple[int, Contents]] = {}
         self._files: dict[str, set[str]] = {}
@@ -114,10 +121,20 @@ class SearchPage:
         where: Filter | None = None,
         top_k: int = 20,
         best_per_frame: bool = True,
-    ) -> list[Hit]:
-        """The best hits in a gallery, best first; at most :data:`MOST_HITS`."""
-        top_k = min(int(top_k), MOST_HITS)
-        return rank(self._gallery(uri), wanted.embed[None], top_k, where, best_per_frame)[0]
+        rerank: bool = False,
+        decide: bool = True,
+    ) -> Finding:
+        """The best hits in a gallery, best first; at most :data:`MOST_HITS`.
+
+        ``decide`` by the thresholds, if there are any; the rest is as :func:`look_for` takes it.
+        """
+        gallery, top_k = self._gallery(uri), min(int(top_k), MOST_HITS)
+        ask = decide and self.thresholds
+        threshold = self.thresholds(gallery.count(where)) if ask else None
+        (finding,) = look_for(
+            gallery, [wanted], top_k, where, best_per_frame, threshold=threshold, rerank=rerank
+        )
+        return finding
 
     def cards(self, uri: str, hits: list[Hit]) -> str:
         """Hits of a gallery as HTML, with their scenes."""
