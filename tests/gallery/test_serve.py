@@ -307,6 +307,7 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
 
     monkeypatch.setattr(served.page, "detect", remembered)
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(200_000)  # ms; a busy machine may take its time
     asked, problems = [], []
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("pageerror", lambda error: problems.append(error))
