@@ -1,5 +1,6 @@
 """A tiny untrained model as files, as a user has one, and pictures to index."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,16 @@ from street_runs import CONFIG, OPTS
 
 from person_search import read_config
 from person_search.gallery import PersonSearcher
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loggers():
+    """As they were before: the command silences them."""
+    loggers = [logging.getLogger(name) for name in ("person_search", "torch")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

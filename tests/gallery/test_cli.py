@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -19,16 +18,6 @@ from person_search.gallery import lance
 from person_search.gallery.cli import main
 
 pytest.importorskip("lancedb", reason="needs the extra: pip install -e '.[gallery]'")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loggers():
-    """As they were before: the command silences them."""
-    loggers = [logging.getLogger(name) for name in ("person_search", "torch")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.fixture(scope="module")
