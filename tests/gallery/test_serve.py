@@ -314,6 +314,7 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
     tab.on("console", lambda line: line.type == "error" and problems.append(line.text))
     found, people = tab.locator("#found"), tab.locator("#scene .person")
     tab.goto(f"http://127.0.0.1:{served.port}/")
+    tab.locator("#scene.ready, #scene .ready").wait_for()
 
     tab.set_input_files("#scene input", street_frames[3])
     people.first.wait_for()

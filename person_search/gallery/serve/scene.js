@@ -73,3 +73,4 @@ element.addEventListener("keydown", event => {
   if (person) event.preventDefault();
   pick(person);
 });
+element.classList.add("ready"); // what is dropped before would be lost
