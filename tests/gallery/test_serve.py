@@ -1,6 +1,7 @@
 """The server as a browser and as an attacker see it: real requests, and a real Chromium."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -296,6 +297,17 @@ def browser():
             yield browser
 
 
+def until(found, text: str, act) -> None:
+    """Act until the answer is there: what comes while Gradio draws the scene anew may be lost."""
+    from playwright.sync_api import TimeoutError
+
+    for _ in range(10):
+        act()
+        with contextlib.suppress(TimeoutError):
+            return found.get_by_text(text).wait_for(timeout=20_000)
+    pytest.fail(f"the page never said {text!r}")
+
+
 def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
     """Load, drop, click a person, see the right frame first; draw a box; filter; be forgotten."""
     detect, pictures = served.page.detect, []
@@ -319,8 +331,7 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
     tab.set_input_files("#scene input", street_frames[3])
     people.first.wait_for()
     assert people.count() == 3
-    tab.locator("#scene .person[data-number='2']").press("Enter")
-    found.get_by_text("Person 2").wait_for()
+    until(found, "Person 2", lambda: tab.locator("[data-number='2']").press("Enter"))
     assert found.get_by_text("in the gallery", exact=True).is_visible()
     assert found.locator(".hit").count() == 1
     tab.get_by_label("Is the person there at all? (threshold)").uncheck()
@@ -337,16 +348,17 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
 
     # A click hits the person whose box is drawn there.
     x, y, width, height = (people.last.locator(".box").bounding_box()[k] for k in BOX)
-    tab.mouse.click(x + width / 2, y + height / 2)
     number = people.last.get_attribute("data-number")
-    found.get_by_text(f"Person {number}").wait_for()
+    until(found, f"Person {number}", lambda: tab.mouse.click(x + width / 2, y + height / 2))
 
-    x, y, width, height = (tab.locator("#scene svg").bounding_box()[k] for k in BOX)
-    tab.mouse.move(x + width / 4, y + height / 4)
-    tab.mouse.down()
-    tab.mouse.move(x + width / 2, y + height * 3 / 4)
-    tab.mouse.up()
-    found.get_by_text("Your box").wait_for()
+    def drag() -> None:
+        x, y, width, height = (tab.locator("#scene svg").bounding_box()[k] for k in BOX)
+        tab.mouse.move(x + width / 4, y + height / 4)
+        tab.mouse.down()
+        tab.mouse.move(x + width / 2, y + height * 3 / 4)
+        tab.mouse.up()
+
+    until(found, "Your box", drag)
     box = tab.locator("#scene .picked .box")
     drawn = [float(box.get_attribute(name)) for name in BOX]
     np.testing.assert_allclose(drawn, [80, 60, 80, 120], atol=1)

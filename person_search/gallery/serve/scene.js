@@ -54,7 +54,7 @@ element.addEventListener("pointerdown", event => {
   svg.setPointerCapture(event.pointerId);
 });
 element.addEventListener("pointermove", event => {
-  if (!start || isClick(event)) return;
+  if (!start?.svg.isConnected || isClick(event)) return; // the scene may have been drawn anew since
   const [x1, y1, x2, y2] = drawn(start.svg, event);
   const rect = start.svg.querySelector(".drawn");
   for (const [name, value] of Object.entries({ x: x1, y: y1, width: x2 - x1, height: y2 - y1 }))
@@ -63,7 +63,7 @@ element.addEventListener("pointermove", event => {
 element.addEventListener("pointerup", event => {
   if (!start) return;
   if (isClick(event)) pick(start.person);
-  else trigger("draw", { box: drawn(start.svg, event) });
+  else if (start.svg.isConnected) trigger("draw", { box: drawn(start.svg, event) });
   start = null;
 });
 element.addEventListener("pointercancel", () => { start = null; });
