@@ -101,7 +101,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         choices=(0, 1),
         default=1,
-        help="mot, voc: the number of the first pixel (CVAT: 0)",
+        help="mot, voc: the number of the first pixel (default: 1)",
     )
     reading.add_argument("--names", choices=NAMES, default="folders", help="crops: who is who")
     reading.add_argument(

@@ -48,6 +48,9 @@ def write_dataset(
     Raises:
         DatasetError: the folder holds a data set or other files of these names.
     """
+    root = common_folder(sides.train + sides.test)
+    number, names = _number_cameras(sides)
+    written = {split: _coco(frames, root, number) for split, frames in sides._asdict().items()}
     paths = {split: folder / f"{split}.json" for split in sides._fields}
     marker = folder / MARKER
     if overwrite and marker.exists():
@@ -59,12 +62,10 @@ def write_dataset(
             f"{', '.join(taken)} would be overwritten: choose another name"
             + (" or say --overwrite" if marker.exists() else "")
         )
-    root = common_folder(sides.train + sides.test)
-    number, names = _number_cameras(sides)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, frames in sides._asdict().items():
-        if frames:
-            _write(paths[split], _coco(frames, root, number))
+    for split, content in written.items():
+        if content["images"]:
+            _write(paths[split], content)
     inside = Path(root).is_relative_to(folder.resolve())
     where = os.path.relpath(root, folder.resolve()) if inside else root
     content = {
