@@ -12,6 +12,7 @@ from person_search.errors import ConfigError, ImageError
 from person_search.registry import look_up
 
 from .images import read_image
+from .regions import hide_regions
 
 MAPPER_REGISTRY = Registry("MAPPER")
 MAPPER_REGISTRY.__doc__ = """
@@ -29,22 +30,32 @@ class PersonSearchMapper:
     """Reads a frame, resizes and flips it, and takes boxes and person ids along.
 
     In training the result has ``instances`` with ``gt_boxes`` (clipped to the image),
-    ``gt_classes`` (0) and ``gt_person_ids``. At test it has, where the record does,
+    ``gt_classes`` (0) and ``gt_person_ids``; what the record's ``ignore_regions`` cover is filled,
+    so that nobody there counts as background. At test it has, where the record does,
     ``query_boxes`` and ``gt_boxes``: (n, 4) float32 xyxy in pixels of the network input.
 
     Args:
         is_train: which of the two.
         augmentations: detectron2's, applied in order.
         image_format: "RGB" or "BGR".
+        region_fill: colour of ignore regions in training; None: they are shown.
     """
 
     source = "frames"
 
     @configurable
-    def __init__(self, is_train: bool, *, augmentations: list, image_format: str):
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: list,
+        image_format: str,
+        region_fill: tuple[float, ...] | None = None,
+    ):
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
+        self.region_fill = region_fill
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True) -> dict:
@@ -52,6 +63,7 @@ class PersonSearchMapper:
             "is_train": is_train,
             "augmentations": detection_utils.build_augmentation(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
+            "region_fill": tuple(cfg.MODEL.PIXEL_MEAN) if cfg.INPUT.HIDE_IGNORE_REGIONS else None,
         }
 
     def __call__(self, record: dict) -> dict:
@@ -63,7 +75,12 @@ class PersonSearchMapper:
                 f"says {record['width']}x{record['height']}: the file was replaced after the data "
                 "set was read, or its annotations belong to another picture"
             )
-        return self.map_image(image, record)
+        return self.map_image(self._hide_regions(image, record), record)
+
+    def _hide_regions(self, image: np.ndarray, record: dict) -> np.ndarray:
+        if not self.is_train or self.region_fill is None or not record.get("ignore_regions"):
+            return image
+        return hide_regions(image, record["ignore_regions"], _boxes_of(record), self.region_fill)
 
     def map_image(self, image: np.ndarray, record: dict) -> dict:
         """As a call, for a picture that was read already: (H, W, 3) uint8 in ``image_format``."""
@@ -91,15 +108,27 @@ class PersonSearchMapper:
 
 def persons_of(record: dict, transforms, image_size: tuple[int, int]) -> Instances:
     """All persons of a record, with boxes that may leave the transformed image."""
-    annotations = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    annotations = _annotated(record)
+    boxes = _boxes_of(record)
     boxes = transforms.apply_box(boxes) if len(boxes) else boxes
     instances = Instances(image_size)
     instances.gt_boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32))
     instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
     instances.gt_person_ids = torch.tensor([a["person_id"] for a in annotations], dtype=torch.int64)
     return instances
+
+
+def _annotated(record: dict) -> list[dict]:
+    """Of a frame: the persons."""
+    return [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+
+
+def _boxes_of(record: dict) -> np.ndarray:
+    """(n, 4) float64 xyxy in pixels of the frame: those of all its persons."""
+    boxes = [
+        BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in _annotated(record)
+    ]
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def build_mapper(cfg, is_train: bool):

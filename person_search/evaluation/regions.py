@@ -7,6 +7,8 @@ Shape shorthand in this module:
 import cv2
 import numpy as np
 
+from person_search.data.regions import region_mask
+
 INSIDE = 0.5
 """Share of a box that has to be covered; a choice: as much as a match with a person needs."""
 
@@ -16,17 +18,13 @@ def mostly_inside(boxes: np.ndarray, regions: list[list[float]]) -> np.ndarray:
 
     Args:
         boxes: (n, 4) xyxy in pixels, not negative.
-        regions: polygons x, y, x, y, ...; they may overlap, and those of one or two points are
-            none.
+        regions: see :func:`.region_mask`.
     """
-    polygons = [np.round(np.reshape(r, (-1, 2))).astype(np.int32) for r in regions if len(r) >= 6]
-    if not len(boxes) or not polygons:
+    if not len(boxes) or not len(regions):
         return np.zeros(len(boxes), bool)
     corners = np.round(boxes).astype(np.int64)
     width, height = corners[:, 2:].max(axis=0)
-    covered = np.zeros((max(height, 1), max(width, 1)), np.uint8)
-    for polygon in polygons:
-        cv2.fillPoly(covered, [polygon], 1)
+    covered = region_mask(regions, (max(height, 1), max(width, 1)))
     sums = cv2.integral(covered)  # [y, x]: of what is left of x and above y
     x1, y1, x2, y2 = corners.T
     inside = sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]

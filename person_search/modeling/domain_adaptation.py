@@ -24,7 +24,8 @@ class DomainAlignment(nn.Module):
     The paper does not say how wide the heads are: here layers of pixels (1x1 convolutions) have
     half of the channels of the map, 512 of a ResNet-50's, and layers of vectors 1024, as in that
     work. Its weights of standard deviation 0.001 are for two convolutions; three would hardly
-    learn.
+    learn, and as large as ReLUs would have them (He et al.) they diverge: hidden layers begin as
+    PyTorch's.
 
     Args:
         name: what the log calls it.
@@ -98,6 +99,9 @@ class DomainAlignment(nn.Module):
 def _classifier(channels: int, dim: int, num_domains: int, dropout: float) -> nn.Sequential:
     """(R, channels) to (R, num_domains) logits."""
     layers = nn.Sequential(
+        # A classifier that sees no length cannot be fooled by growth, and does not diverge at a
+        # detector's learning rate however large the features are.
+        nn.LayerNorm(channels, elementwise_affine=False),
         nn.Linear(channels, dim),
         nn.ReLU(),
         nn.Dropout(dropout),
@@ -106,11 +110,8 @@ def _classifier(channels: int, dim: int, num_domains: int, dropout: float) -> nn
         nn.Dropout(dropout),
         nn.Linear(dim, num_domains),
     )
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    nn.init.normal_(layers[-1].weight, std=0.001)  # starts undecided, however large features are
+    nn.init.normal_(layers[-1].weight, std=0.001)  # starts undecided
+    nn.init.zeros_(layers[-1].bias)
     return layers
 
 

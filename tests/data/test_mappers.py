@@ -211,6 +211,29 @@ def test_the_channel_order_is_that_of_the_config(picture):
         assert out["image"][channel_of_x, 0].tolist() == list(range(WIDTH))
 
 
+@pytest.mark.parametrize("hide", [True, False])
+def test_ignore_regions_are_hidden_in_training_alone(picture, hide):
+    """They move with the picture, and persons in front of them stay."""
+    cfg = get_cfg()
+    add_person_search_config(cfg)
+    cfg.INPUT.HIDE_IGNORE_REGIONS = hide
+    cfg.INPUT.FORMAT, cfg.INPUT.RANDOM_FLIP = "RGB", "none"
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (0,), 0
+    cfg.MODEL.PIXEL_MEAN = [200.0, 201.0, 202.0]
+    record = make_record(
+        picture, [(12, 12, 20, 40)], ignore_regions=[[10, 10, 30, 10, 30, 30, 10, 30]]
+    )
+    shown = build_mapper(cfg, is_train=False)(record)["image"]
+    hidden = build_mapper(cfg, is_train=True)(record)["image"]
+    inside = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    inside[10:31, 10:31] = hide
+    inside[12:40, 12:20] = False
+    assert hidden[:, ~inside].equal(shown[:, ~inside])
+    assert {tuple(pixel) for pixel in hidden[:, inside].T.tolist()} == (
+        {(200, 201, 202)} if hide else set()
+    )
+
+
 def test_the_mapper_is_chosen_by_name():
     cfg = get_cfg()
     add_person_search_config(cfg)

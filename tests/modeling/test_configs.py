@@ -57,14 +57,14 @@ def test_every_config_survives_being_written_and_read(path, tmp_path):
 def test_there_are_configs_of_every_variant_for_all_data_sets():
     variants = ("baseline", "baseline_mrfp", "stl", "stl_mrfp", "oim", "nae", "seqnet")
     variants += ("binet_style", "dkd_style")
-    for folder in ("PRW", "CUHK-SYSU", "Street"):
+    for folder in ("PRW", "CUHK-SYSU", "PoseTrack21", "Street"):
         assert {p.stem for p in (CONFIGS / folder).iterdir()} >= {*variants}
 
 
 @pytest.mark.parametrize(
     "name, total", [("baseline", 52.7), ("stl", 52.7), ("baseline_mrfp", 53.9), ("stl_mrfp", 53.9)]
 )
-@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU"])
+@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU", "PoseTrack21"])
 def test_parameters_of_stl(data, name, total):
     model = built(CONFIGS / data / f"{name}.yaml", num_ids=483)
     heads = model.roi_heads
@@ -141,7 +141,7 @@ def test_the_parts_of_the_c4_models_have_the_size_of_the_papers():
     assert parts == [(128, 1024), (128, 2048)]
 
 
-@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU", "Street", "PRW-Small"])
+@pytest.mark.parametrize("data", ["PRW", "CUHK-SYSU", "PoseTrack21", "Street", "PRW-Small"])
 def test_what_binet_style_and_dkd_style_add(data):
     """Nothing but losses; and a whole backbone with a head, which a test does not need."""
     oim, binet, stl, dkd = (
