@@ -156,8 +156,8 @@ def add_person_search_config(cfg: CN) -> None:
     # A name in MAPPER_REGISTRY: "PersonSearchMapper" (frames) | "CropMapper",
     # "SelfSupervisedCropMapper" (crops) | "HybridMapper" (hybrid)
     cfg.INPUT.MAPPER = "PersonSearchMapper"
-    # Of frames in training: fill their ignore regions, of data sets that have them, with the pixel
-    # mean. Persons there have no box, and would be trained as background.
+    # Of frames in training: fill their ignore regions, where a data set has any, with the pixel
+    # mean. Persons there have no box, and would be trained as background. A choice of ours.
     cfg.INPUT.HIDE_IGNORE_REGIONS = True
     # Of frames: share of those of each training set that is used, in (0, 1]. SEED chooses them; a
     # larger share holds the frames of a smaller one.
