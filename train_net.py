@@ -39,12 +39,12 @@ from person_search.engine import (
     ProgressBar,
     ReproducibleSteps,
     TrainingSets,
-    autocast_dtype,
     build_optimizer,
     resolve_epochs,
 )
 from person_search.errors import ConfigError, PersonSearchError
 from person_search.evaluation import build_evaluator
+from person_search.precision import autocast_dtype
 
 
 class Trainer(DefaultTrainer):
@@ -63,7 +63,7 @@ class Trainer(DefaultTrainer):
                 self._trainer.data_loader,
                 self._trainer.optimizer,
                 self.cfg.SOLVER.ACCUMULATE,
-                autocast_dtype(self.cfg),
+                autocast_dtype(self.cfg, "SOLVER"),
             )
         self.checkpointer = PersonSearchCheckpointer(
             self._trainer.model,

@@ -234,6 +234,8 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATE = 1
     # Of SOLVER.AMP.ENABLED: "float16" | "bfloat16"; "": float16 on a GPU, bfloat16 on a CPU
     cfg.SOLVER.AMP.DTYPE = ""
+    # The same at test, where embeddings stay float32
+    cfg.TEST.AMP = CN({"ENABLED": False, "DTYPE": ""})
     # Schedules in epochs, as papers write them. EPOCHS > 0 overrides MAX_ITER, STEPS,
     # WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD, using the number of training images
     # and IMS_PER_BATCH; 0: detectron2's keys hold as they are.

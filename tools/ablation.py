@@ -17,10 +17,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +71,7 @@ class Run:
             )
 
     def execute(self, num_gpus: int) -> None:
-        """Run train_net.py from where it was stopped.
+        """Run train_net.py from where it was stopped, once what it starts from is there.
 
         Raises:
             RuntimeError: it failed; with its last line.
@@ -196,6 +195,34 @@ def write_table(
     return text
 
 
+def execute(wanted: list[Run], jobs: int, num_gpus: int) -> Iterator[RuntimeError | None]:
+    """Do what is not finished, and what it starts from; yields after each run: None, or its error.
+
+    The first that can begin does, so that nobody waits for a pre-training who could do another
+    run. Where a pre-training fails, what starts from it is left out.
+    """
+    pending = {}  # by folder, since rows share what they start from
+    for run in wanted:
+        chain = [run]
+        while chain[0].start:
+            chain.insert(0, chain[0].start)
+        pending |= {r.folder: r for r in chain if not r.is_finished and r.folder not in pending}
+    running: dict[Future, Run] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            ready = [r for r in pending.values() if not r.start or r.start.is_finished]
+            for run in ready[: jobs - len(running)]:
+                running[pool.submit(run.execute, num_gpus)] = pending.pop(run.folder)
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+                try:
+                    yield future.result()
+                except RuntimeError as error:
+                    yield error
+
+
 def run_table(table: Table, args: argparse.Namespace) -> int:
     """Do what is missing of a table; returns the number of runs that failed."""
     path = args.output / args.data / f"{table.name}.md"
@@ -212,36 +239,18 @@ def run_table(table: Table, args: argparse.Namespace) -> int:
         if row.name not in missing
     }
     # Seed by seed, so that a table is whole with one seed before the second one begins.
-    queue = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
-    for run in queue:
+    wanted = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
+    for run in wanted:
         run.check()
-    busy, guard = defaultdict(threading.Lock), threading.Lock()
-    errors = []
-
-    def work(run: Run) -> None:
-        """Do a run once, whoever needs it; the others wait."""
-        with guard:
-            mine = busy[run.folder]
-        with mine:
-            if run.start:
-                work(run.start)
-            if not run.is_finished:
-                run.execute(args.num_gpus)
-
-    def try_to(run: Run) -> None:
-        try:
-            work(run)
-        except RuntimeError as error:
+    failed = 0
+    for error in execute(wanted, args.jobs, args.num_gpus):
+        if error:
             print(f"failed: {error}", file=sys.stderr, flush=True)
-            errors.append(error)
-        with guard:
-            write_table(path, table, runs, missing, command)
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(try_to, queue))
+            failed += 1
+        write_table(path, table, runs, missing, command)
     print(write_table(path, table, runs, missing, command))
     print(path)
-    return len(errors)
+    return failed
 
 
 def _quoted(word: str) -> str:

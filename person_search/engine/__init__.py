@@ -1,4 +1,4 @@
-from .accumulation import AccumulatingTrainer, autocast_dtype
+from .accumulation import AccumulatingTrainer
 from .checkpoint import PersonSearchCheckpointer, TrainingSets
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
@@ -10,7 +10,6 @@ __all__ = [
     "ProgressBar",
     "ReproducibleSteps",
     "TrainingSets",
-    "autocast_dtype",
     "build_optimizer",
     "resolve_epochs",
 ]

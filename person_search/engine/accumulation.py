@@ -14,16 +14,6 @@ from torch.utils.data import DataLoader
 from person_search.errors import ConfigError
 
 
-def autocast_dtype(cfg) -> torch.dtype | None:
-    """What the keys of ``SOLVER.AMP`` mean on ``MODEL.DEVICE``; None: no mixed precision."""
-    if not cfg.SOLVER.AMP.ENABLED:
-        return None
-    name = cfg.SOLVER.AMP.DTYPE or ("bfloat16" if cfg.MODEL.DEVICE == "cpu" else "float16")
-    if name not in ("float16", "bfloat16"):
-        raise ConfigError(f"SOLVER.AMP.DTYPE is {name!r}; legal: float16, bfloat16 or nothing")
-    return getattr(torch, name)
-
-
 class AccumulatingTrainer(SimpleTrainer):
     """detectron2's trainer that puts a batch through the model in parts and adds up gradients.
 

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from person_search.engine import AccumulatingTrainer, autocast_dtype
+from person_search.engine import AccumulatingTrainer
 from person_search.errors import ConfigError
 
 CROPS = (
@@ -87,23 +87,6 @@ def test_mixed_precision_keeps_weights_and_direction(tiny_cfg):
     assert {value.dtype for value, _ in pairs} == {torch.float32}
     got, wanted = map(torch.cat, zip(*pairs, strict=True))
     assert torch.cosine_similarity(got, wanted, dim=0) > 0.95
-
-
-@pytest.mark.parametrize(
-    "device, name, expected",
-    [
-        ("cuda", "", torch.float16),
-        ("cuda", "bfloat16", torch.bfloat16),
-        ("cpu", "", torch.bfloat16),
-        ("cpu", "float16", torch.float16),
-    ],
-)
-def test_precision_fits_the_device(tiny_cfg, device, name, expected):
-    opts = ("MODEL.DEVICE", device, "SOLVER.AMP.DTYPE", name)
-    assert autocast_dtype(tiny_cfg(*opts)) is None
-    assert autocast_dtype(tiny_cfg(*opts, "SOLVER.AMP.ENABLED", True)) is expected
-    with pytest.raises(ConfigError, match="SOLVER.AMP.DTYPE is 'half'; legal: float16, bfloat16"):
-        autocast_dtype(tiny_cfg("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE", "half"))
 
 
 def test_a_part_is_all_that_the_model_holds_at_once():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,34 @@ def test_a_failed_run_costs_its_row_alone_and_is_repeated(trainings, tmp_path, c
     assert "| random |  |  |  |  | not yet run |" in text and "| STL | 41.0 |" in text
     failed, text = run(tmp_path, "--seeds", "1")
     assert failed == 0 and "| random | 41.0 |" in text
+
+
+def test_what_starts_from_a_failed_run_is_left_out(trainings, tmp_path):
+    trainings.fails = 1
+    failed, text = run(tmp_path, "--seeds", "1", table="hybrid-4")
+    assert failed == 1 and len(trainings.of("Hybrid-Pretrain/Street")) == 2
+    assert "| random_paste |  |  |  |  | not yet run |" in text
+    assert "| expand_resize | 41.0 |" in text
+
+
+def test_a_row_that_can_begin_does_not_wait_for_a_pre_training(trainings, tmp_path):
+    """Three of six rows need the pre-training, which here ends once the other three have begun."""
+    begun, in_time, may_end = [], [], threading.Event()
+
+    def slow(command, **kwargs):
+        if command[0] != "git":
+            begun.append(command[3])
+            if command[3].startswith("configs/Hybrid"):
+                in_time.append(may_end.wait(20))
+            elif begun.count("configs/Street/nae.yaml") == 3:
+                may_end.set()
+        return trainings(command, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation.subprocess, "run", slow)
+        failed, _ = run(tmp_path, "--seeds", "1", "--jobs", "2", table="hybrid-fractions")
+    assert failed == 0 and len(begun) == 7
+    assert in_time == [True]
 
 
 def test_a_row_may_start_from_the_backbone_alone(trainings, tmp_path):

@@ -16,7 +16,8 @@ from tabulate import tabulate
 from torch import nn
 
 from person_search import read_config
-from person_search.engine import AccumulatingTrainer, autocast_dtype, build_optimizer
+from person_search.engine import AccumulatingTrainer, build_optimizer
+from person_search.precision import autocast_dtype
 
 STEP = ("step ms", "memory GiB")
 """Figures of a training step."""
@@ -118,7 +119,7 @@ def step_figures(cfg, model: nn.Module, batches: list) -> dict[str, float]:
         batches,
         build_optimizer(cfg, model),
         cfg.SOLVER.ACCUMULATE,
-        autocast_dtype(cfg),
+        autocast_dtype(cfg, "SOLVER"),
     )
     clock = Clock(device, time.process_time if device.type == "cpu" else time.perf_counter)
     before = peak_gib(device)

@@ -14,7 +14,8 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
 
 from person_search.data import build_train_loader
-from person_search.engine import autocast_dtype, build_optimizer
+from person_search.engine import build_optimizer
+from person_search.precision import autocast_dtype
 
 from .common import (
     Clock,
@@ -53,7 +54,7 @@ def measure(cfg, steps: int, warmup: int) -> dict[str, float]:
     seed_all_rng(max(cfg.SEED, 0))
     model = build_model(cfg).train()
     optimizer = build_optimizer(cfg, model)
-    dtype, kind = autocast_dtype(cfg), torch.device(device).type
+    dtype, kind = autocast_dtype(cfg, "SOLVER"), torch.device(device).type
     scaler = torch.amp.GradScaler(kind, enabled=dtype is torch.float16)
     batches = iter(build_train_loader(cfg))
     clock = Clock(device)

@@ -7,6 +7,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.precision import autocast_dtype
 
 from ..reid import ReIDBranch, WholeImage
 
@@ -22,6 +23,7 @@ class ReIDBaseline(nn.Module):
         backbone: the base.
         reid: branch whose pooler takes whole images (``MODEL.REID.POOLER WholeImage``).
         pixel_mean, pixel_std: per channel, in the scale of the images.
+        test_dtype: what it computes in at test, if not in the weights' own type.
 
     Raises:
         ConfigError: the branch has another pooler.
@@ -35,6 +37,7 @@ class ReIDBaseline(nn.Module):
         reid: ReIDBranch,
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
+        test_dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if not isinstance(reid.pooler, WholeImage):
@@ -42,7 +45,7 @@ class ReIDBaseline(nn.Module):
                 "ReIDBaseline sees crops, which have no boxes to pool: set MODEL.REID.POOLER "
                 "WholeImage"
             )
-        self.backbone, self.reid = backbone, reid
+        self.backbone, self.reid, self.test_dtype = backbone, reid, test_dtype
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
@@ -54,6 +57,7 @@ class ReIDBaseline(nn.Module):
             "reid": ReIDBranch(cfg, backbone.output_shape()),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "test_dtype": autocast_dtype(cfg, "TEST"),
         }
 
     @property
@@ -72,7 +76,9 @@ class ReIDBaseline(nn.Module):
         if self.training:
             ids = torch.tensor([x["person_id"] for x in batched_inputs], device=self.device)
             return self.learn(images, ids)[1]
-        return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
+        enabled = self.test_dtype is not None
+        with torch.autocast(self.device.type, self.test_dtype, enabled=enabled):
+            return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
 
     def learn(self, images: Tensor, person_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Embeddings (R, D), not normalised, and losses of normalised crops (R, 3, H, W).

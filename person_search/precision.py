@@ -1,0 +1,21 @@
+"""Mixed precision: what the config's keys mean."""
+
+import torch
+
+from .errors import ConfigError
+
+
+def autocast_dtype(cfg, section: str) -> torch.dtype | None:
+    """What the keys ``AMP`` of a section mean on ``MODEL.DEVICE``; None: no mixed precision.
+
+    Args:
+        cfg: the whole config.
+        section: "SOLVER" or "TEST".
+    """
+    keys = cfg[section].AMP
+    if not keys.ENABLED:
+        return None
+    name = keys.DTYPE or ("bfloat16" if cfg.MODEL.DEVICE == "cpu" else "float16")
+    if name not in ("float16", "bfloat16"):
+        raise ConfigError(f"{section}.AMP.DTYPE is {name!r}; legal: float16, bfloat16 or nothing")
+    return getattr(torch, name)
