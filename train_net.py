@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Train and evaluate every model of this project.
 
-    python train_net.py --config-file configs/PRW/stl_mrfp.yaml
+    python train_net.py --config-file configs/PRW/stl_mrfp.yaml \
+        MODEL.WEIGHTS output/ReID-Pretrain/PRW/model_final.pth
     python train_net.py --config-file configs/PRW/stl_mrfp.yaml --resume
     python train_net.py --config-file configs/PRW/stl_mrfp.yaml --eval-only \
         MODEL.WEIGHTS output/PRW/stl_mrfp/model_final.pth

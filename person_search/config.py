@@ -127,9 +127,9 @@ def add_person_search_config(cfg: CN) -> None:
 
     # ------------------------------------- meta architectures that also train on crops
     # MODEL.META_ARCHITECTURE: "PersonSearchRCNN" | "ReIDBaseline" (crops alone) | "BINetStyle",
-    # "DKDStyle" (scenes, and persons cut out of them at INPUT.REID.SIZE; a test needs scenes only).
-    # The last two are re-implementations from descriptions, which do not tell these values: all
-    # of them are choices of ours.
+    # "DKDStyle" (scenes, and persons cut out of them at INPUT.REID.SIZE; a test needs scenes only)
+    # | "HybridPretrainer" (MODEL.HYBRID). BINetStyle and DKDStyle are re-implementations from
+    # descriptions, which do not tell these values: all of them are choices of ours.
     # Weights of the two interactions of a RoI with its person's crop: 1 - cosine of the embeddings,
     # and symmetric KL divergence of the OIM softmaxes.
     cfg.MODEL.BINET = CN()
@@ -238,7 +238,7 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.TEST.AMP = CN({"ENABLED": False, "DTYPE": ""})
     # Schedules in epochs, as papers write them. EPOCHS > 0 overrides MAX_ITER, STEPS,
     # WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD, using the number of training images
-    # and IMS_PER_BATCH; 0: detectron2's keys hold as they are.
+    # and IMS_PER_BATCH, but for keys that the command line names; 0: detectron2's keys hold.
     cfg.SOLVER.EPOCHS = 0
     cfg.SOLVER.STEP_EPOCHS = ()
     cfg.SOLVER.WARMUP_EPOCHS = 0

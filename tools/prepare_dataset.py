@@ -11,7 +11,7 @@ Every fault is listed with file and line; then nothing is written (exit status 1
 --drop-faulty, what has faults is left out. What is written is a folder NAME below
 DETECTRON2_DATASETS, which every config takes from then on:
 
-    python train_net.py --config-file configs/PRW/stl_mrfp.yaml \\
+    python train_net.py --config-file configs/PRW/baseline_mrfp.yaml OUTPUT_DIR output/shop \\
         DATASETS.TRAIN "('shop_train',)" DATASETS.TEST "('shop_test',)"
 
 Pictures stay where they are. docs/own_data.md says more.
