@@ -42,6 +42,7 @@ from person_search.engine import (
     TrainingSets,
     build_optimizer,
     resolve_epochs,
+    share_buffers,
 )
 from person_search.errors import ConfigError, PersonSearchError
 from person_search.evaluation import build_evaluator
@@ -72,12 +73,19 @@ class Trainer(DefaultTrainer):
             trainer=weakref.proxy(self),
             train_sets=TrainingSets(self.cfg.DATASETS.TRAIN),
         )
+        share_buffers(self._trainer.model)
         hooks = super().build_hooks()
         if self.cfg.SEED >= 0:
             hooks.insert(0, ReproducibleSteps(self.cfg.SEED))
         if comm.is_main_process():
             hooks.append(ProgressBar())
         return hooks
+
+    @classmethod
+    def test(cls, cfg, model, evaluators=None) -> dict:
+        """See ``DefaultTrainer``."""
+        share_buffers(model)
+        return super().test(cfg, model, evaluators)
 
 
 def setup(args) -> CfgNode:
@@ -92,6 +100,11 @@ def setup(args) -> CfgNode:
         logger.warning("no GPU found: running on the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
         raise ConfigError("several processes train on GPUs only: take --num-gpus 1 on a CPU")
+    if not (args.eval_only or cfg.MODEL.WEIGHTS) and cfg.MODEL.BACKBONE.FREEZE_AT > 0:
+        raise ConfigError(
+            f"MODEL.WEIGHTS is empty, and MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} "
+            "would freeze random weights: set it to 0, or MODEL.WEIGHTS"
+        )
     if not args.eval_only and cfg.SOLVER.EPOCHS > 0:
         resolve_epochs(cfg, count_train_samples(cfg), keep=args.opts[::2])
     cfg.freeze()
@@ -110,6 +123,7 @@ def main(args) -> dict:
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
             verify_results(cfg, results)
+        comm.synchronize()  # a rank that leaves early can take another one with it
         return results
     for name in cfg.DATASETS.TEST:
         build_evaluator(cfg, name)  # a mistake there should not wait for the end of the training

@@ -1,5 +1,7 @@
 """Mixed precision: what the config's keys mean."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from .errors import ConfigError
@@ -19,3 +21,8 @@ def autocast_dtype(cfg, section: str) -> torch.dtype | None:
     if name not in ("float16", "bfloat16"):
         raise ConfigError(f"{section}.AMP.DTYPE is {name!r}; legal: float16, bfloat16 or nothing")
     return getattr(torch, name)
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
+    """``torch.autocast``; with None nothing changes, also within another autocast."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

@@ -234,6 +234,8 @@ def test_a_key_without_a_value(failure):
         ("INPUT.MAPPER", "CropMapper", "maps crops, but DATALOADER.SOURCE is 'frames'"),
         ("DATALOADER.SOURCE", "crops", "maps frames, but DATALOADER.SOURCE is 'crops'"),
         ("MODEL.META_ARCHITECTURE", "ReIDBaseline", "set MODEL.REID.POOLER WholeImage"),
+        ("MODEL.BACKBONE.FREEZE_AT", 1, "FREEZE_AT 1 would freeze random weights: set it to 0"),
+        ("MODEL.RESNETS.NORM", "SyncBN", "would wait: take BN"),
     ],
 )
 def test_illegal_values(failure, street, key, value, said):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from detectron2.layers import ROIAlign
 from detectron2.modeling import build_model
 
 from person_search.errors import ConfigError
+from person_search.layers.roi_align import FloatROIAlign
 from person_search.precision import autocast_dtype
 
 
@@ -51,3 +53,13 @@ def test_embeddings_of_mixed_precision_agree(tiny_cfg, scenes, config):
     assert exact.dtype == found.dtype == torch.float32
     assert not exact.equal(found)
     assert torch.cosine_similarity(exact, found).min() >= 0.999
+
+
+@pytest.mark.parametrize(
+    "config", ["Base-RCNN-C3", "Street/stl_mrfp", "Street/nae", "Street/seqnet"]
+)
+def test_no_pooler_rounds_boxes(tiny_cfg, config):
+    opts = () if config == "Base-RCNN-C3" else ("MODEL.WEIGHTS", "", "MODEL.RESNETS.DEPTH", 18)
+    modules = build_model(tiny_cfg(*opts, config=f"{config}.yaml")).modules()
+    kinds = {type(m) for m in modules if isinstance(m, ROIAlign)}
+    assert kinds == {FloatROIAlign}

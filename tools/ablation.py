@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from ablations.tables import TABLES, Row, Table, load_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,8 +71,12 @@ class Run:
                 f"not with {' '.join(self.opts)}: choose another --output, or remove it"
             )
 
-    def execute(self, num_gpus: int) -> None:
+    def execute(self, num_gpus: int, slot: int) -> None:
         """Run train_net.py from where it was stopped, once what it starts from is there.
+
+        Args:
+            num_gpus: that it takes.
+            slot: which of the jobs at a time it is; each has GPUs and a port of its own.
 
         Raises:
             RuntimeError: it failed; with its last line.
@@ -81,20 +86,21 @@ class Run:
         _write(self.folder / "run.json", json.dumps(record, indent=1))
         command = [sys.executable, "train_net.py", "--config-file", f"configs/{self.config}.yaml"]
         command += ["--resume", "--num-gpus", str(num_gpus)]
+        command += ["--dist-url", "auto"] * (num_gpus > 1)
         command += [*self.opts, "OUTPUT_DIR", str(self.folder)]
         print(f"== {self.folder}", flush=True)
         begun = time.time()
         if self.part:
             files = [self.start.folder / f"{name}.pth" for name in ("model_final", self.part)]
             self._call([sys.executable, "tools/select_weights.py", *map(str, files)])
-        self._call(command)
+        self._call(command, gpus_of_slot(slot, num_gpus))
         record |= {"seconds": round(time.time() - begun), "commit": commit()}
         _write(self.folder / "run.json", json.dumps(record, indent=1))
 
-    def _call(self, command: list[str]) -> None:
-        console = self.folder / "console.txt"
+    def _call(self, command: list[str], more: dict[str, str] | None = None) -> None:
+        console, env = self.folder / "console.txt", os.environ | (more or {})
         with open(console, "a", encoding="utf-8") as log:
-            ended = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            ended = subprocess.run(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
         if ended.returncode:
             last = " ".join(console.read_text(encoding="utf-8").splitlines()[-1:])
             raise RuntimeError(f"{self.folder}: {last} (see {console.name} there)")
@@ -195,6 +201,16 @@ def write_table(
     return text
 
 
+def gpus_of_slot(slot: int, num_gpus: int) -> dict[str, str]:
+    """Environment in which a run sees the GPUs of its slot; {} without enough GPUs."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
+    if len(names) < num_gpus:
+        return {}
+    own = [names[(slot * num_gpus + k) % len(names)] for k in range(num_gpus)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(own)}
+
+
 def execute(wanted: list[Run], jobs: int, num_gpus: int) -> Iterator[RuntimeError | None]:
     """Do what is not finished, and what it starts from; yields after each run: None, or its error.
 
@@ -207,16 +223,19 @@ def execute(wanted: list[Run], jobs: int, num_gpus: int) -> Iterator[RuntimeErro
         while chain[0].start:
             chain.insert(0, chain[0].start)
         pending |= {r.folder: r for r in chain if not r.is_finished and r.folder not in pending}
-    running: dict[Future, Run] = {}
+    running: dict[Future, int] = {}
+    slots = list(range(jobs))
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             ready = [r for r in pending.values() if not r.start or r.start.is_finished]
-            for run in ready[: jobs - len(running)]:
-                running[pool.submit(run.execute, num_gpus)] = pending.pop(run.folder)
+            for run in ready[: len(slots)]:
+                slot = slots.pop(0)
+                running[pool.submit(run.execute, num_gpus, slot)] = slot
+                del pending[run.folder]
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
+                slots.append(running.pop(future))
                 try:
                     yield future.result()
                 except RuntimeError as error:

@@ -78,23 +78,30 @@ class HybridBatches(Sampler[list[tuple[int, int]]]):
             first += size
         position = kind
         while True:
-            for part in parts:
-                yield position, next(part)
+            # In another order each time: else of ranks with few images each would see its own sets.
+            for turn in torch.randperm(len(parts), generator=generator).tolist():
+                yield position, next(parts[turn])
                 position += len(self.sets)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Yield lists of (position, image), the first kind first."""
+        """Yield lists of (position, image), in which the kinds are spread evenly.
+
+        So the parts of ``SOLVER.ACCUMULATE`` have their share of each.
+        """
         together = [number * self.world_size for number in self.numbers]
         streams = [
             islice(self._stream(kind), self.start * number, None) if number else iter(())
             for kind, number in enumerate(together)
         ]
+        # The k-th of n images of a kind stands at (k + 1/2) / n.
+        places = [(k + 0.5) / number for number in self.numbers for k in range(number)]
+        order = sorted(range(len(places)), key=places.__getitem__)
         while True:
             batch = []
             for stream, of_all, number in zip(streams, together, self.numbers, strict=True):
                 first = self.rank * number
                 batch += list(islice(stream, of_all))[first : first + number]
-            yield batch
+            yield [batch[index] for index in order]
 
 
 def _shuffled(first: int, size: int, generator: torch.Generator) -> Iterator[int]:
@@ -102,6 +109,11 @@ def _shuffled(first: int, size: int, generator: torch.Generator) -> Iterator[int
     while True:
         for index in torch.randperm(size, generator=generator).tolist():
             yield first + index
+
+
+def _has_identities(records: list[dict]) -> bool:
+    persons = (p for record in records for p in record.get("annotations", [record]))
+    return any(person["person_id"] >= 0 for person in persons)
 
 
 def train_images(cfg) -> list[dict]:
@@ -131,7 +143,7 @@ def _numbers(cfg, sets: dict[str, list[list[dict]]]) -> list[int]:
 
 
 def build_hybrid_train_loader(cfg) -> DataLoader:
-    """Endless loader of training batches, scenes first; see :class:`HybridBatches`."""
+    """Endless loader of training batches; see :class:`HybridBatches`."""
     if cfg.DATALOADER.HYBRID.DRAW not in ("size", "equal"):
         raise ConfigError(
             f"DATALOADER.HYBRID.DRAW is {cfg.DATALOADER.HYBRID.DRAW!r}; legal: size, equal"
@@ -142,13 +154,16 @@ def build_hybrid_train_loader(cfg) -> DataLoader:
     loaded = load_hybrid_records(cfg.DATASETS.TRAIN)
     sets = {kind: [r for r in loaded if r[0]["kind"] == kind] for kind in KINDS}
     numbers = _numbers(cfg, sets)
+    if not any(map(_has_identities, loaded)):
+        logger.warning("hybrid: no data set of DATASETS.TRAIN has identities: loss_oim will be 0")
     for kind, number in zip(KINDS, numbers, strict=True):
         for of_set in sets[kind]:
             share = 1 / len(sets[kind]) if equally else len(of_set) / sum(map(len, sets[kind]))
             logger.info(
-                "hybrid: %s, %d images of kind %s: %.1f of %d per batch and process",
+                "hybrid: %s, %d images %s identities, of kind %s: %.1f of %d per batch and process",
                 of_set[0]["domain"],
                 len(of_set),
+                "with" if _has_identities(of_set) else "without",
                 kind,
                 share * number,
                 sum(numbers),

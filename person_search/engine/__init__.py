@@ -1,4 +1,5 @@
 from .accumulation import AccumulatingTrainer
+from .buffers import share_buffers
 from .checkpoint import PersonSearchCheckpointer, TrainingSets
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
@@ -12,4 +13,5 @@ __all__ = [
     "TrainingSets",
     "build_optimizer",
     "resolve_epochs",
+    "share_buffers",
 ]

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from person_search.errors import ConfigError
+from person_search.precision import autocast
 
 
 class AccumulatingTrainer(SimpleTrainer):
@@ -26,7 +27,7 @@ class AccumulatingTrainer(SimpleTrainer):
     Args:
         model, data_loader, optimizer: of ``SimpleTrainer``.
         parts: number of parts; no more than the images of a batch.
-        autocast: what the model computes in, if not in the weights' own type; the gradients of
+        dtype: what the model computes in, if not in the weights' own type; the gradients of
             float16 are scaled, those of bfloat16 need not be.
     """
 
@@ -36,12 +37,13 @@ class AccumulatingTrainer(SimpleTrainer):
         data_loader: DataLoader,
         optimizer: Optimizer,
         parts: int,
-        autocast: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__(model, data_loader, optimizer)
-        self.parts, self.autocast = parts, autocast
-        self.device_type = next(model.parameters()).device.type
-        self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=autocast is torch.float16)
+        self.parts, self.dtype = parts, dtype
+        self.device = next(model.parameters()).device
+        scales = dtype is torch.float16
+        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=scales)
 
     def run_step(self) -> None:
         """One step of the optimiser; the losses that it writes are those of the whole batch."""
@@ -70,8 +72,7 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def _backward(self, part: list[dict], batch_size: int) -> dict[str, torch.Tensor]:
         """Add the gradients of a part; returns its share of the losses, detached."""
-        enabled = self.autocast is not None
-        with torch.autocast(self.device_type, self.autocast, enabled=enabled):
+        with autocast(self.device, self.dtype):
             losses = self.model(part)
         losses = {name: loss * (len(part) / batch_size) for name, loss in losses.items()}
         self.grad_scaler.scale(sum(losses.values())).backward()

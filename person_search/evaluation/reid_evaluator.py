@@ -57,6 +57,7 @@ class ReIDEvaluator(DatasetEvaluator):
 
     def evaluate(self) -> dict:
         """Metrics in percent on rank 0, {} elsewhere. Collective: every rank has to call it."""
+        comm.synchronize()  # gathering has a time limit of its own
         gathered = comm.gather(self.embeds)
         if not comm.is_main_process():
             return {}

@@ -168,6 +168,7 @@ class SearchEvaluator(DatasetEvaluator):
         Raises:
             ResultsError: frames are missing.
         """
+        comm.synchronize()  # gathering has a time limit of its own
         gathered = comm.gather(self.records)
         if not comm.is_main_process():
             return {}

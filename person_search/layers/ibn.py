@@ -13,7 +13,7 @@ class IBN(nn.Module):
 
     Args:
         num_channels: number of channels C; the first ``C // 2`` are instance normalised.
-        norm: detectron2 name of the batch norm of the other half ("BN", "SyncBN", ...).
+        norm: detectron2 name of the batch norm of the other half ("BN", "FrozenBN", ...).
     """
 
     def __init__(self, num_channels: int, norm: str = "BN"):

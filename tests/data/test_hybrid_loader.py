@@ -84,9 +84,11 @@ def test_identities_of_the_sets_stay_apart_and_unlabelled_ones_stay_so(registere
 
 def test_a_batch_has_the_numbers_that_were_asked_for(cfg):
     for batch in islice(build_train_loader(cfg), 3):
-        assert [x["kind"] for x in batch] == ["scene"] * 2 + ["crop"] * 4
+        # Spread evenly, so that every half and every third of the batch has its share.
+        assert [x["kind"] for x in batch] == ["crop", "scene", "crop", "crop", "scene", "crop"]
         assert all(len(x["views"]) == 2 for x in batch)
-        assert all(v["image"].shape == (3, 64, 32) for x in batch[2:] for v in x["views"])
+        crops = [v for x in batch if x["kind"] == "crop" for v in x["views"]]
+        assert all(v["image"].shape == (3, 64, 32) for v in crops)
     assert count_train_samples(cfg) == 4 + 4 + 24 + 5
 
 
@@ -109,8 +111,28 @@ def test_the_mixture_is_logged(cfg, caplog):
         logger.addHandler(caplog.handler)
         build_train_loader(cfg)
         logger.removeHandler(caplog.handler)
-    assert "hybrid_street, 24 images of kind scene: 1.7 of 6 per batch" in caplog.text
-    assert "hybrid_market, 4 images of kind crop: 1.8 of 6 per batch" in caplog.text
+    assert "hybrid_street, 24 images with identities, of kind scene: 1.7 of 6" in caplog.text
+    assert "hybrid_market, 4 images with identities, of kind crop: 1.8 of 6" in caplog.text
+
+
+def test_data_without_any_identity_is_named(cfg, caplog):
+    cfg.DATASETS.TRAIN = (SETS[0], SETS[3])
+    logger = logging.getLogger("person_search.data.hybrid_loader")
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        logger.addHandler(caplog.handler)
+        build_train_loader(cfg)
+        logger.removeHandler(caplog.handler)
+    assert "hybrid_crowd, 4 images without identities" in caplog.text
+    assert "no data set of DATASETS.TRAIN has identities: loss_oim will be 0" in caplog.text
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_rank_meets_every_set(number):
+    """Two ranks, two sets that take turns: also where a rank has one image of a kind at a time."""
+    for rank in range(2):
+        sampler = batches([[4, 4], [3]], [number, 1], equally=True, rank=rank, world_size=2)
+        images = [i for batch in islice(sampler, 30) for _, i in batch if i < 8]
+        assert {image < 4 for image in images} == {True, False}
 
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=3)
@@ -140,8 +162,10 @@ def test_batch_n_is_the_same_after_a_resume_and_ranks_share(
     assert len({position for position, _ in together}) == len(together)
     scenes = sum(sets[0])
     for batch in ranks[0]:
-        kinds = [index >= scenes for _, index in batch]
-        assert kinds == [False] * numbers[0] + [True] * numbers[1]
+        is_scene = [index < scenes for _, index in batch]
+        assert (sum(is_scene), len(is_scene)) == (numbers[0], sum(numbers))
+        for n in range(len(batch)):  # spread evenly
+            assert abs(sum(is_scene[:n]) - n * numbers[0] / len(batch)) <= 1
     # What all ranks see does not depend on how many there are.
     alone = batches(sets, [n * world_size for n in numbers], equally, seed)
     for n, batch in enumerate(islice(alone, start + 4)):

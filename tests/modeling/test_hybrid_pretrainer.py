@@ -97,7 +97,8 @@ def test_losses_of_any_batch(build, batch, name):
             assert p.grad is not None and p.grad.isfinite().all(), parameter
 
 
-def test_losses_of_the_two_kinds_weigh_as_their_numbers(build, batch, monkeypatch):
+def test_losses_of_the_two_kinds_weigh_as_in_one_batch(build, batch, monkeypatch):
+    """As their numbers of images; that of identities as their numbers of labelled persons."""
     model = build("MODEL.HYBRID.ALIGN", ())
     see, parts = HybridPretrainer._see, []
 
@@ -107,11 +108,23 @@ def test_losses_of_the_two_kinds_weigh_as_their_numbers(build, batch, monkeypatc
         return seen, losses
 
     monkeypatch.setattr(HybridPretrainer, "_see", noting)
-    losses = model(batch([[U]], [[0], [1], [2]]))
-    assert [number for number, _ in parts] == [1, 3]
+    losses = model(batch([[U, 3]], [[0], [1], [2], [U]]))
+    assert [number for number, _ in parts] == [1, 4]
     for name in NAE_LOSSES:
-        expected = 0.25 * parts[0][1][name] + 0.75 * parts[1][1][name]
+        share = 1 / 4 if name == "loss_oim" else 1 / 5
+        expected = share * parts[0][1][name] + (1 - share) * parts[1][1][name]
         torch.testing.assert_close(losses[name], expected)
+    losses = model(batch([[U], [U]], [[0], [1]]))
+    torch.testing.assert_close(losses["loss_oim"], parts[-1][1]["loss_oim"])
+
+
+def test_a_step_in_mixed_precision(build, batch):
+    model = build("MODEL.HYBRID.ALIGN", ("intra", "inter"))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(batch(*BATCHES["usual"]))
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
 def test_persons_with_identity_and_those_hardly_visible_are_not_compared():

@@ -8,7 +8,7 @@ from torch import nn
 
 from person_search.errors import ConfigError
 from person_search.layers.ibn import IBN
-from person_search.modeling.backbone import STAGES
+from person_search.modeling.backbone import STAGES, build_split_architecture
 from person_search.modeling.backbone.resnet import SplitResNet
 
 
@@ -151,3 +151,9 @@ def test_the_config_names_the_split_point(tiny_cfg, split_at):
 def test_illegal_values_are_refused(tiny_cfg, opts, says):
     with pytest.raises(ConfigError, match=says):
         build_backbone(tiny_cfg(*opts))
+
+
+@pytest.mark.parametrize("norm", ["SyncBN", "naiveSyncBN"])
+def test_norms_over_ranks_are_refused(tiny_cfg, norm):
+    with pytest.raises(ConfigError, match="RESNETS.NORM is .* take BN"):
+        build_split_architecture(tiny_cfg("MODEL.RESNETS.NORM", norm))

@@ -164,6 +164,22 @@ def test_a_row_that_can_begin_does_not_wait_for_a_pre_training(trainings, tmp_pa
     assert in_time == [True]
 
 
+def test_jobs_have_gpus_of_their_own(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
+    key = "CUDA_VISIBLE_DEVICES"
+    assert [ablation.gpus_of_slot(k, 1)[key] for k in range(4)] == ["4", "5", "7", "4"]
+    assert [ablation.gpus_of_slot(k, 2)[key] for k in range(2)] == ["4,5", "7,4"]
+    assert ablation.gpus_of_slot(0, 4) == {}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(ablation.torch.cuda, "device_count", lambda: 0)
+    assert ablation.gpus_of_slot(0, 1) == {}
+
+
+def test_runs_on_several_gpus_meet_at_a_port_of_their_own(trainings, tmp_path):
+    run(tmp_path, "--seeds", "1", "--num-gpus", "2")
+    assert all(c[c.index("--dist-url") + 1] == "auto" for c in trainings.commands)
+
+
 def test_a_row_may_start_from_the_backbone_alone(trainings, tmp_path):
     failed, _ = run(tmp_path, "--seeds", "1", table="hybrid-parts")
     assert failed == 0

@@ -145,6 +145,22 @@ def test_inference_stages_add_up_at_a_fixed_number_of_persons(run):
     assert "3 persons each" in report["note"]
 
 
+def test_inference_is_timed_in_the_precision_that_it_says(run, monkeypatch):
+    seen, timed_pass = [], inference.timed_pass
+
+    def noting(model, *args):
+        handle = model.backbone.register_forward_hook(
+            lambda *call: seen.append(next(iter(call[-1].values())).dtype)
+        )
+        timed_pass(model, *args)
+        handle.remove()
+
+    monkeypatch.setattr(inference, "timed_pass", noting)
+    args = ["--sizes", "160x120", "--persons", 3, "--autocast", "--repeats", 1, "--warmup", 0]
+    run("inference", [STL], *args)
+    assert seen == [torch.float32, torch.bfloat16]
+
+
 @pytest.mark.parametrize(
     "config, size, persons, message",
     [

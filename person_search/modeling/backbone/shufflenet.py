@@ -23,7 +23,6 @@ UNITS_PER_STAGE = (0, 4, 8, 4)
 
 CONVERT_NORM = {
     "BN": lambda module: module,
-    "SyncBN": nn.SyncBatchNorm.convert_sync_batchnorm,
     "FrozenBN": FrozenBatchNorm2d.convert_frozen_batchnorm,
 }
 

@@ -138,6 +138,11 @@ def build_split_architecture(cfg) -> SplitArchitecture:
         raise ConfigError(
             f"MODEL.BACKBONE.CHECKPOINT_STAGES has {illegal}; legal: {', '.join(STAGES)}"
         )
+    if "sync" in cfg.MODEL.RESNETS.NORM.lower():
+        raise ConfigError(
+            f"MODEL.RESNETS.NORM is {cfg.MODEL.RESNETS.NORM!r}, but a process that sees nobody "
+            "does not run the re-ID branch, for which the others would wait: take BN"
+        )
     architecture = registered.from_config(cfg)
     architecture.checkpoint_stages = tuple(keys.CHECKPOINT_STAGES)
     if keys.CHANNELS_LAST:

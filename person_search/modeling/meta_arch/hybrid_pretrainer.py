@@ -27,6 +27,9 @@ from .person_search_rcnn import PersonSearchRCNN
 KINDS = ("scene", "crop")
 """Of images: frames of detection sets, and persons of re-ID sets on canvases."""
 
+OIM = "loss_oim"
+"""The loss that is a mean over labelled persons; all others of NAE are means over images."""
+
 TASKS = "task"
 """The alignment of the two kinds with each other."""
 
@@ -53,9 +56,11 @@ class HybridPretrainer(PersonSearchRCNN):
 
     ``L = L_ps + eta L_con + lambda L_adv``: the losses of NAE on all views; those between the two
     views of persons without identity; those of the domain classifiers. Scenes and canvases are of
-    different sizes and go through the model one after the other; their losses weigh as their
-    numbers of images, as those of one batch would. Test, and state that is needed there, are those
-    of NAE, so a checkpoint is a ``MODEL.WEIGHTS`` of NAE.
+    different sizes and go through the model one after the other, so batch norm sees them apart,
+    and its running statistics are those of both. Their losses weigh as in one batch: as their
+    numbers of images, and that of identities as their numbers of labelled persons. SimSiam's
+    predictor follows the learning rate of all else (SimSiam keeps its own constant). Test, and
+    state that is needed there, are those of NAE, so a checkpoint is a ``MODEL.WEIGHTS`` of NAE.
 
     Args:
         predictor: of SimSiam, (R, D) -> (R, D).
@@ -119,13 +124,15 @@ class HybridPretrainer(PersonSearchRCNN):
         if not self.training:
             return self.inference(batched_inputs)
         losses, seen = defaultdict(float), {}
+        num_labeled = max(_count_labeled(batched_inputs), 1)
         for kind in KINDS:
             inputs = [x for x in batched_inputs if x["kind"] == kind]
             if not inputs:
                 continue
             seen[kind], of_kind = self._see(inputs)
+            share, of_labeled = len(inputs) / len(batched_inputs), _count_labeled(inputs)
             for name, loss in of_kind.items():
-                losses[name] += len(inputs) / len(batched_inputs) * loss
+                losses[name] += loss * (of_labeled / num_labeled if name == OIM else share)
         losses["loss_siamese"] = self.siamese_weight * self._siamese_loss(seen)
         return {**losses, **self._alignment_losses(seen)}
 
@@ -224,6 +231,12 @@ def _aligned_features(name: str, kind: str, seen: Seen) -> tuple[Tensor, ...] | 
     domains = seen.domains if name == kind else torch.full_like(seen.domains, KINDS.index(kind))
     vectors = torch.cat([p.vectors for p in seen.persons])
     return seen.features, seen.valid, vectors, image_of, domains
+
+
+def _count_labeled(inputs: list[dict]) -> int:
+    """Persons with identity, in all views."""
+    views = (view for x in inputs for view in x["views"])
+    return sum(int((view["instances"].gt_person_ids >= 0).sum()) for view in views)
 
 
 def _pair(first: Instances, second: Instances) -> tuple[Tensor, Tensor]:

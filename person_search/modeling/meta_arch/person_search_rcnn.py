@@ -5,7 +5,7 @@ from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes
 
-from person_search.precision import autocast_dtype
+from person_search.precision import autocast, autocast_dtype
 
 GIVEN_BOXES = {"query_boxes": "query_embeds", "gt_boxes": "gt_embeds"}
 """Input key with boxes to embed -> output key of their embeddings."""
@@ -36,8 +36,7 @@ class PersonSearchRCNN(GeneralizedRCNN):
 
     def inference(self, batched_inputs, detected_instances=None, do_postprocess: bool = True):
         """See ``GeneralizedRCNN.inference``; one pass over the backbone for all boxes."""
-        enabled = self.test_dtype is not None
-        with torch.autocast(self.device.type, self.test_dtype, enabled=enabled):
+        with autocast(self.device, self.test_dtype):
             if detected_instances is not None or not do_postprocess:
                 return super().inference(batched_inputs, detected_instances, do_postprocess)
             return self._search(batched_inputs)

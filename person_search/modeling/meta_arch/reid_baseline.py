@@ -7,7 +7,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
-from person_search.precision import autocast_dtype
+from person_search.precision import autocast, autocast_dtype
 
 from ..reid import ReIDBranch, WholeImage
 
@@ -76,8 +76,7 @@ class ReIDBaseline(nn.Module):
         if self.training:
             ids = torch.tensor([x["person_id"] for x in batched_inputs], device=self.device)
             return self.learn(images, ids)[1]
-        enabled = self.test_dtype is not None
-        with torch.autocast(self.device.type, self.test_dtype, enabled=enabled):
+        with autocast(self.device, self.test_dtype):
             return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
 
     def learn(self, images: Tensor, person_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from .poolers import (
     SingleLevelPooler,
     WholeImage,
     build_reid_pooler,
+    with_float_boxes,
 )
 from .rois import ReIDSampler
 
@@ -34,4 +35,5 @@ __all__ = [
     "build_reid_head",
     "build_reid_pooler",
     "count_train_ids",
+    "with_float_boxes",
 ]

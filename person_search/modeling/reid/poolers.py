@@ -6,13 +6,14 @@ Shape shorthand in this module:
 """
 
 from detectron2.config import configurable
-from detectron2.layers import ShapeSpec
+from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.layers.roi_align import FloatROIAlign
 from person_search.registry import look_up
 
 from ..backbone import build_split_architecture
@@ -24,14 +25,24 @@ The registered class is called with ``(cfg, input_shape)`` and has an attribute 
 """
 
 
+def with_float_boxes(pooler: ROIPooler) -> ROIPooler:
+    """The pooler itself, whose RoIAlign does not round boxes in mixed precision."""
+    for level, old in enumerate(pooler.level_poolers):
+        if isinstance(old, ROIAlign):
+            keys = old.output_size, old.spatial_scale, old.sampling_ratio, old.aligned
+            pooler.level_poolers[level] = FloatROIAlign(*keys)
+    return pooler
+
+
 def _roi_pooler(cfg, shape: ShapeSpec, zoom: int = 1) -> ROIPooler:
     height, width = cfg.MODEL.REID.POOLER_RESOLUTION
-    return ROIPooler(
+    pooler = ROIPooler(
         output_size=(height * zoom, width * zoom),
         scales=(1.0 / shape.stride,),
         sampling_ratio=cfg.MODEL.REID.POOLER_SAMPLING_RATIO,
         pooler_type=cfg.MODEL.REID.POOLER_TYPE,
     )
+    return with_float_boxes(pooler)
 
 
 def _in_features(cfg, input_shape: dict[str, ShapeSpec], name: str, number: int) -> list[str]:

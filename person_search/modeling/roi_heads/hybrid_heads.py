@@ -48,9 +48,9 @@ class HybridROIHeads(NormAwareROIHeads):
 
         scores, deltas = (x[is_sampled] for x in predictions)
         losses = self.box_predictor.losses((scores, deltas), proposals)
-        sampled_maps = {stage: x[is_sampled] for stage, x in maps.items()}
         person_ids = torch.cat([x.gt_person_ids for x in proposals])
-        losses |= self.reid.head.losses(sampled_maps, embeddings[is_sampled], person_ids)
+        # A NormAwareHead does not read the maps, which are large to copy.
+        losses |= self.reid.head.losses({}, embeddings[is_sampled], person_ids)
 
         of_persons = {
             "maps": maps[self.reid.split_at][~is_sampled],

@@ -5,7 +5,7 @@ from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from ..reid import ReIDBranch, ReIDSampler
+from ..reid import ReIDBranch, ReIDSampler, with_float_boxes
 from .embedding import EmbedsBoxes
 
 
@@ -30,6 +30,7 @@ class SearchROIHeads(EmbedsBoxes, StandardROIHeads):
     @classmethod
     def from_config(cls, cfg, input_shape) -> dict:
         ret = super().from_config(cfg, input_shape)
+        ret["box_pooler"] = with_float_boxes(ret["box_pooler"])
         ret["reid"] = ReIDBranch(cfg, input_shape)
         ret["reid_sampler"] = ReIDSampler(
             rois=cfg.MODEL.REID.ROIS,

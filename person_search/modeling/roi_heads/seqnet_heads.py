@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from ..reid import with_float_boxes
 from .norm_aware import NormAwareOutputLayers
 from .shared_heads import NormAwareROIHeads
 
@@ -36,10 +37,9 @@ class SeqNetROIHeads(NormAwareROIHeads):
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
-        return {
-            **super().from_config(cfg, input_shape),
-            "first": StandardROIHeads(cfg, input_shape, train_on_pred_boxes=True),
-        }
+        first = StandardROIHeads(cfg, input_shape, train_on_pred_boxes=True)
+        first.box_pooler = with_float_boxes(first.box_pooler)
+        return {**super().from_config(cfg, input_shape), "first": first}
 
     @classmethod
     def make_box_predictor(cls, cfg, input_shape: ShapeSpec) -> nn.Module:

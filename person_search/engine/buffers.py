@@ -1,0 +1,17 @@
+"""Buffers of a model on several ranks."""
+
+import torch.distributed as dist
+from detectron2.utils import comm
+from torch import nn
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every rank the buffers of rank 0. Collective.
+
+    detectron2 leaves them as each rank made them: centers that were drawn at random, and running
+    statistics of batch norm, with which ranks that share a test set would embed queries and
+    gallery differently, and differently from the checkpoint, which is rank 0's.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
