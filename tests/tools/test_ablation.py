@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from person_search import read_config
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -70,6 +72,18 @@ def test_every_table_names_configs_that_exist(name, data):
     assert all((ROOT / "configs" / f"{c}.yaml").is_file() for c in table.configs(data))
     assert {row.start for row in table.rows} <= {"", ablation.IMAGENET, *table.starts}
     assert len({row.name for row in table.rows}) == len(table.rows)
+
+
+@pytest.mark.parametrize("data", ["Street", "PRW"])
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_can_begin(name, data):
+    """Its keys fit the config, which no run should find out after hours; random weights are free."""
+    table = load_table(name)
+    for row in (*table.rows, *table.starts.values()):
+        config = ROOT / "configs" / f"{row.config.format(data=data)}.yaml"
+        cfg = read_config(config, row.opts)
+        weights = row.start or (cfg.MODEL.WEIGHTS if row.is_pretraining else "")
+        assert weights or cfg.MODEL.BACKBONE.FREEZE_AT == 0, row.name
 
 
 def test_a_table_of_two_seeds(trainings, tmp_path):
