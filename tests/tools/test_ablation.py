@@ -77,7 +77,7 @@ def test_every_table_names_configs_that_exist(name, data):
 @pytest.mark.parametrize("data", ["Street", "PRW"])
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_can_begin(name, data):
-    """Its keys fit the config, which no run should find out after hours; random weights are free."""
+    """Its keys fit the config, which no run should find out after hours; random weights learn."""
     table = load_table(name)
     for row in (*table.rows, *table.starts.values()):
         config = ROOT / "configs" / f"{row.config.format(data=data)}.yaml"
