@@ -44,12 +44,13 @@ def crop(picture: str, person_id: int = 7) -> dict:
     return {"file_name": picture, "bbox": None, "person_id": person_id, "camera_id": 1, **domain}
 
 
-def make_mapper(*augmentations, crops=()) -> HybridMapper:
+def make_mapper(*augmentations, crops=(), **more) -> HybridMapper:
     return HybridMapper(
         True,
         augmentations=list(augmentations),
         crop_augmentations=list(crops),
         image_format="RGB",
+        **more,
     )
 
 
@@ -97,6 +98,15 @@ def test_a_person_has_one_index_in_both_views_and_the_pixels_of_its_box(picture,
             assert left - 1 <= red <= right + 1 and top - 1 <= green <= bottom + 1
             share = (x2 - x1) * (y2 - y1) / (scale**2 * (right - left) * (bottom - top))
             assert (index >= 0) == (share >= 0.5) or abs(share - 0.5) < 0.05
+
+
+def test_both_views_of_a_scene_hide_its_ignore_regions(picture):
+    record = scene(picture, [(12, 12, 20, 40)], [UNLABELED])
+    record["ignore_regions"] = [[10, 10, 30, 10, 30, 30, 10, 30]]
+    for view in make_mapper(region_fill=FILL)(record)["views"]:
+        hidden = (view["image"] == torch.tensor(FILL)[:, None, None]).all(dim=0)
+        assert hidden.sum() == 21 * 21 - 8 * 19  # but for the person in front
+        assert not hidden[12:40, 12:20].any()
 
 
 def test_half_of_a_box_has_to_be_inside(picture):
