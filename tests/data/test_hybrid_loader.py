@@ -105,25 +105,26 @@ def test_a_resumed_loader_shows_the_same(cfg):
                 ).all()
 
 
-def test_the_mixture_is_logged(cfg, caplog):
+def said_by_the_loader(cfg, caplog) -> str:
     logger = logging.getLogger("person_search.data.hybrid_loader")
     with caplog.at_level(logging.INFO, logger=logger.name):
         logger.addHandler(caplog.handler)
         build_train_loader(cfg)
         logger.removeHandler(caplog.handler)
-    assert "hybrid_street, 24 images with identities, of kind scene: 1.7 of 6" in caplog.text
-    assert "hybrid_market, 4 images with identities, of kind crop: 1.8 of 6" in caplog.text
+    return caplog.text
+
+
+def test_the_mixture_is_logged(cfg, caplog):
+    said = said_by_the_loader(cfg, caplog)
+    assert "hybrid_street, 24 images with identities, of kind scene: 1.7 of 6" in said
+    assert "hybrid_market, 4 images with identities, of kind crop: 1.8 of 6" in said
 
 
 def test_data_without_any_identity_is_named(cfg, caplog):
     cfg.DATASETS.TRAIN = (SETS[0], SETS[3])
-    logger = logging.getLogger("person_search.data.hybrid_loader")
-    with caplog.at_level(logging.INFO, logger=logger.name):
-        logger.addHandler(caplog.handler)
-        build_train_loader(cfg)
-        logger.removeHandler(caplog.handler)
-    assert "hybrid_crowd, 4 images without identities" in caplog.text
-    assert "no data set of DATASETS.TRAIN has identities: loss_oim will be 0" in caplog.text
+    said = said_by_the_loader(cfg, caplog)
+    assert "hybrid_crowd, 4 images without identities" in said
+    assert "no data set of DATASETS.TRAIN has identities: loss_oim will be 0" in said
 
 
 @pytest.mark.parametrize("number", [1, 2])
