@@ -80,7 +80,8 @@ class PersonSearchMapper:
     def _hide_regions(self, image: np.ndarray, record: dict) -> np.ndarray:
         if not self.is_train or self.region_fill is None or not record.get("ignore_regions"):
             return image
-        return hide_regions(image, record["ignore_regions"], _boxes_of(record), self.region_fill)
+        boxes = _boxes_of(_annotated(record))
+        return hide_regions(image, record["ignore_regions"], boxes, self.region_fill)
 
     def map_image(self, image: np.ndarray, record: dict) -> dict:
         """As a call, for a picture that was read already: (H, W, 3) uint8 in ``image_format``."""
@@ -109,7 +110,7 @@ class PersonSearchMapper:
 def persons_of(record: dict, transforms, image_size: tuple[int, int]) -> Instances:
     """All persons of a record, with boxes that may leave the transformed image."""
     annotations = _annotated(record)
-    boxes = _boxes_of(record)
+    boxes = _boxes_of(annotations)
     boxes = transforms.apply_box(boxes) if len(boxes) else boxes
     instances = Instances(image_size)
     instances.gt_boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32))
@@ -123,11 +124,9 @@ def _annotated(record: dict) -> list[dict]:
     return [a for a in record["annotations"] if not a.get("iscrowd", 0)]
 
 
-def _boxes_of(record: dict) -> np.ndarray:
-    """(n, 4) float64 xyxy in pixels of the frame: those of all its persons."""
-    boxes = [
-        BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in _annotated(record)
-    ]
+def _boxes_of(annotations: list[dict]) -> np.ndarray:
+    """(n, 4) float64 xyxy in pixels of the frame."""
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 

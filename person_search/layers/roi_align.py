@@ -10,6 +10,6 @@ class FloatROIAlign(ROIAlign):
     In bfloat16 a coordinate above 1024 is a multiple of 8 pixels.
     """
 
-    def forward(self, input: Tensor, rois: Tensor) -> Tensor:  # noqa: A002 (detectron2's name)
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """See ``ROIAlign``; the result has the type of the maps."""
         return super().forward(input.float(), rois).to(input.dtype)
