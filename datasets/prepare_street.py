@@ -5,8 +5,8 @@ import json
 import os
 import sys
 
-from person_search.data.street import DOMAINS, STREET_SIZES, draw_domain, draw_street
 from person_search.errors import DatasetError
+from person_search.street import DOMAINS, STREET_SIZES, draw_domain, draw_street
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.MODEL.BACKBONE.CHECKPOINT_STAGES = ()
     # Convolutions with the channels last in memory: the same results, often faster.
     cfg.MODEL.BACKBONE.CHANNELS_LAST = False
-    # Instance-batch normalisation (Pan et al., ECCV 2018). "a": half of the channels after the
-    # first conv of every block of res2..res4 | "": plain normalisation everywhere
+    # Instance-batch normalization (Pan et al., ECCV 2018). "a": half of the channels after the
+    # first conv of every block of res2..res4 | "": plain normalization everywhere
     cfg.MODEL.RESNETS.IBN = ""
     # Factor of the channels of both ShuffleNets: .5 | 1 | 1.5 | 2
     cfg.MODEL.SHUFFLENET = CN()
@@ -177,7 +177,7 @@ def add_person_search_config(cfg: CN) -> None:
     # Pixels of zero padding before the random crop; 0: none
     cfg.INPUT.REID.PAD = 10
     # Random erasing: how often, and with what. "published": as the code of "Bag of Tricks", which
-    # writes ImageNet's mean into the normalised image | "mean": the pixel mean
+    # writes ImageNet's mean into the normalized image | "mean": the pixel mean
     cfg.INPUT.REID.ERASE_PROB = 0.5
     cfg.INPUT.REID.ERASE_FILL = "published"
 
@@ -205,8 +205,8 @@ def add_person_search_config(cfg: CN) -> None:
     cfg.INPUT.HYBRID.EXPAND_RATIO = (1.0, 4.0)
     cfg.INPUT.HYBRID.PASTE_SIZE = (900, 900)
     # Views of scenes: how far brightness, contrast, saturation and hue change, and how often
-    # (SimSiam). Views of persons keep their colours (LUPerson), and are erased instead
-    # (INPUT.REID.ERASE_PROB). Of both: how often they are grey, and blurred.
+    # (SimSiam). Views of persons keep their colors (LUPerson), and are erased instead
+    # (INPUT.REID.ERASE_PROB). Of both: how often they are gray, and blurred.
     cfg.INPUT.HYBRID.COLOR_JITTER = (0.4, 0.4, 0.4, 0.1)
     cfg.INPUT.HYBRID.JITTER_PROB = 0.8
     cfg.INPUT.HYBRID.GRAY_PROB = 0.2

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.structures import Boxes, Instances
 
 from person_search import add_person_search_config
-from person_search.data.street import draw_street
+from person_search.street import draw_street
 
 torch.set_num_threads(1)  # more threads spin and slow down where processes share the cores
 

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from person_search.data.crops import crop_records, cut_out
-from person_search.data.images import read_image
+from person_search.images import read_image
 
 
 class Shot(NamedTuple):
@@ -261,7 +261,7 @@ def coco_box(number: int, image: int, person=None, xywh=(4, 4, 10, 20), **more) 
 def write_coco(
     path: Path, images: Sequence[dict], boxes: Sequence[dict], pictures: bool = True, **lists
 ) -> Path:
-    """A COCO file with one element a line, and grey pictures beside it; returns the file."""
+    """A COCO file with one element a line, and gray pictures beside it; returns the file."""
     lists = {"images": images, "annotations": boxes, **lists}
     parts = [f'"{k}": [\n' + ",\n".join(map(json.dumps, v)) + "\n]" for k, v in lists.items()]
     path.parent.mkdir(parents=True, exist_ok=True)

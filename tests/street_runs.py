@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from person_search.data.datasets import register_all
+from person_search.data.readers import register_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "Street" / "stl_mrfp.yaml"

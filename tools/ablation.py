@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from ablations.tables import TABLES, Row, Table, load_table
 
+from person_search.files import atomic_write
+
 ROOT = Path(__file__).resolve().parents[1]
 IMAGENET = "imagenet"
 
@@ -132,9 +134,8 @@ def _word(value: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def commit() -> str:

@@ -20,10 +20,10 @@ from PIL import Image
 
 from person_search.data.build import OUR_KINDS
 from person_search.data.containers import is_member
-from person_search.data.datasets import register_all
-from person_search.data.images import read_image
-from person_search.data.protocols import GalleryLists
+from person_search.data.readers import register_all
 from person_search.errors import DatasetError
+from person_search.images import read_image
+from person_search.protocols import GalleryLists
 
 
 def _per_sequence(text: str) -> dict[str, int]:
@@ -36,16 +36,16 @@ def _per_camera(text: str) -> dict[str, int]:
 
 
 EXPECTED = {
-    "prw_train": {"frames": 5704, "boxes": 18048, "labelled boxes": 14907, "persons": 483}
+    "prw_train": {"frames": 5704, "boxes": 18048, "labeled boxes": 14907, "persons": 483}
     | _per_sequence("c1s1 530 c1s2 361 c2s1 754 c3s1 996 c4s1 348 c4s2 218 c5s1 1251 c6s1 1246"),
-    "prw_test": {"frames": 6112, "boxes": 25062, "labelled boxes": 19127, "persons": 544}
+    "prw_test": {"frames": 6112, "boxes": 25062, "labeled boxes": 19127, "persons": 544}
     | {"queries": 2057, "queried persons": 450}
     | _per_sequence(
         "c1s2 12 c1s3 381 c1s4 498 c2s1 36 c2s2 557 c3s1 125 c3s2 1144 c4s2 15 c4s3 293 "
         "c4s4 330 c4s5 2 c5s1 52 c5s2 1015 c6s1 16 c6s2 1636"
     ),
     "cuhk_sysu_train": {"frames": 11206, "boxes": 55272, "persons": 5532},
-    "cuhk_sysu_test": {"frames": 6978, "boxes": 40871, "labelled boxes": 8345, "persons": 2900}
+    "cuhk_sysu_test": {"frames": 6978, "boxes": 40871, "labeled boxes": 8345, "persons": 2900}
     | {"queries": 2900, "queried persons": 2900, "gallery rows": 290000, "gallery targets": 5447},
     "posetrack21_train": {"frames": 42861},
     "posetrack21_test": {"persons": 1656, "queried persons": 1313},
@@ -101,7 +101,7 @@ def count_frames(name: str, records: list[dict]) -> dict[str, int]:
     persons = [person for record in records for person in record["annotations"]]
     found = {"frames": len(records), "boxes": len(persons)}
     if metadata.num_person_ids:
-        found["labelled boxes"] = sum(person["person_id"] >= 0 for person in persons)
+        found["labeled boxes"] = sum(person["person_id"] >= 0 for person in persons)
         found["persons"] = metadata.num_person_ids
     if "ignore_regions" in records[0]:
         found["ignore regions"] = sum(len(record["ignore_regions"]) for record in records)

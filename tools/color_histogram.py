@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How far clothes' colours alone get: a histogram as embedding, on ground-truth boxes.
+"""How far clothes' colors alone get: a histogram as embedding, on ground-truth boxes.
 
     python tools/color_histogram.py prw_test
 
@@ -16,9 +16,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 import person_search.data  # noqa: F401  (registers the data sets)
-from person_search.data.images import read_image
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search
+from person_search.images import read_image
 
 STRIPES, BINS = 6, (8, 4, 4)
 

@@ -45,7 +45,7 @@ def compare(trained: dict, random: dict, colors: dict) -> list[list[str]]:
         row("STL + MRFP, trained", "ground truth", trained["search"]["search_gt"]),
         row("the same network, random", "detected", random["search"]["search"]),
         row("the same network, random", "ground truth", random["search"]["search_gt"]),
-        row("colour histogram", "ground truth", colors),
+        row("color histogram", "ground truth", colors),
     ]
 
 
@@ -104,7 +104,7 @@ def main() -> None:
             *("train_net.py", "--config-file", CONFIG, "--resume"),
             *("OUTPUT_DIR", str(trained), *options),
         )
-    print("\n== What a colour histogram finds\n", flush=True)
+    print("\n== What a color histogram finds\n", flush=True)
     colors = evaluate_search(embed_dataset(DATASET), use_gt_boxes=True).summary()
 
     print("\n== Drawing the page\n", flush=True)

@@ -21,11 +21,8 @@ JSON, all values in 0..1, null where undefined:
 import argparse
 import json
 import math
-import os
 import sys
-from pathlib import Path
 
-from person_search.data.protocols import GalleryRule
 from person_search.errors import PersonSearchError
 from person_search.evaluation import (
     CBGM,
@@ -38,6 +35,8 @@ from person_search.evaluation import (
     has_cameras,
     resolve_galleries,
 )
+from person_search.files import atomic_write
+from person_search.protocols import GalleryRule
 
 CBGM_OF_KIND = {"prw": CBGM(30, 4), "cuhk": CBGM(10, 3)}
 # det_thresh, iou_thresh, labeled_only
@@ -111,13 +110,8 @@ def write_json(content: dict, target: str) -> None:
     if target == "-":
         print(text)
         return
-    path = Path(target)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_write(target) as temporary:
         temporary.write_text(text + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def print_tables(content: dict, name: str) -> None:
@@ -153,7 +147,7 @@ def print_tables(content: dict, name: str) -> None:
     rows = [["detection", "recall", "AP x recall", "AP plain", "AP COCO"]]
     for key, values in content["detection"].items():
         det_thresh, iou_thresh, labeled_only = key.split(",")
-        label = f"score >= {det_thresh}, IoU {iou_thresh}" + ", labelled" * (labeled_only == "True")
+        label = f"score >= {det_thresh}, IoU {iou_thresh}" + ", labeled" * (labeled_only == "True")
         every = (*values.values(), *content["detection_other_ap"][key].values())
         rows.append([label, *(_percent(value) for value in every)])
     _print_aligned(rows)

@@ -3,7 +3,7 @@
 
     python tools/lookalikes.py output/Street/baseline output/Street/baseline_mrfp
 
-Some of Street's persons come in groups that share clothes, colours and build and differ in pattern,
+Some of Street's persons come in groups that share clothes, colors and build and differ in pattern,
 logo, shoes or accents. The table has one line per run and kind of boxes: mAP and top-1 of the
 queries for these look-alikes, and of the other queries.
 """

@@ -29,13 +29,13 @@ from check_dataset import count
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from visualize_dataset import BoxStatistics, draw_datasets, print_numbers
 
-from person_search.data import preparation as prep
-from person_search.data.datasets import register_all
-from person_search.data.datasets.builtin import is_builtin
-from person_search.data.datasets.common import SPLITS
-from person_search.data.preparation.crops import NAMES
-from person_search.data.preparation.split import count_labelled, persons_of
+from person_search import importing as prep
+from person_search.data.readers import register_all
+from person_search.data.readers.builtin import is_builtin
+from person_search.data.readers.common import SPLITS
 from person_search.errors import ConfigError, DatasetError, PersonSearchError
+from person_search.importing.crops import NAMES
+from person_search.importing.split import count_labeled, persons_of
 
 SPLIT_BY = ("identity", "time", "given")
 
@@ -243,7 +243,7 @@ def split_frames(args: argparse.Namespace, frames: list[prep.Frame]) -> prep.Sid
         else:
             sides = prep.split_by_identity(frames, args.test, args.seed)
         wants_train, wants_test = args.test < 1, args.test > 0
-    if wants_train and not count_labelled(sides.train):
+    if wants_train and not count_labeled(sides.train):
         raise DatasetError(
             "no training frame has a person with an identity: take a smaller share for testing "
             "(--test), or split otherwise (--split)"
@@ -251,7 +251,7 @@ def split_frames(args: argparse.Namespace, frames: list[prep.Frame]) -> prep.Sid
     are_given = args.split == "given" and any(b.is_query for f in sides.test for b in f.boxes)
     if wants_test and not are_given:
         sides = sides._replace(test=prep.choose_queries(sides.test, args.queries, args.seed))
-    lost = count_labelled(frames) - sum(map(count_labelled, sides))
+    lost = count_labeled(frames) - sum(map(count_labeled, sides))
     print_numbers({"boxes that lost their identity in the split": lost})
     return sides
 

@@ -9,13 +9,13 @@ backbone alone" (Tian et al., AAAI 2024). The result is a MODEL.WEIGHTS.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import torch
 
 from person_search.errors import WeightsError
+from person_search.files import atomic_write
 
 BACKBONE = ("backbone.", "roi_heads.reid.net.", "roi_heads.box_head.net.")
 
@@ -45,9 +45,8 @@ def main() -> None:
     try:
         state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
         chosen = select(state.get("model", state), tuple(args.keep))
-        temporary = args.output.with_name(f".{args.output.name}.tmp")
-        torch.save({"model": chosen}, temporary)
-        os.replace(temporary, args.output)
+        with atomic_write(args.output) as temporary:
+            torch.save({"model": chosen}, temporary)
     except WeightsError as error:
         sys.exit(f"{args.checkpoint}: {error}")
     except Exception as error:  # torch, pickle and zip raise all kinds

@@ -25,9 +25,9 @@ from matplotlib.figure import Figure, FigureBase
 from person_search.data.build import OUR_KINDS
 from person_search.data.crop_loaders import load_test_crops
 from person_search.data.crops import cut_out
-from person_search.data.datasets.common import image_size
-from person_search.data.images import read_image
+from person_search.data.readers.common import image_size
 from person_search.errors import DatasetError, PersonSearchError
+from person_search.images import read_image
 
 BLUE, GREY, RED = "tab:blue", "0.75", "tab:red"
 RARE = 4
@@ -70,14 +70,14 @@ class BoxStatistics:
         return cls(ids, heights, cameras)
 
     @property
-    def labelled(self) -> np.ndarray:
+    def labeled(self) -> np.ndarray:
         """(G,) bool, boxes of persons with an identity."""
         return self.person_ids >= 0
 
     @property
     def per_identity(self) -> np.ndarray:
         """(L,) number of boxes of each identity, falling."""
-        _, counts = np.unique(self.person_ids[self.labelled], return_counts=True)
+        _, counts = np.unique(self.person_ids[self.labeled], return_counts=True)
         return np.sort(counts)[::-1]
 
     @property
@@ -95,7 +95,7 @@ class BoxStatistics:
         counts = self.per_identity
         numbers = {
             "boxes": len(self.heights),
-            "labelled boxes": int(self.labelled.sum()),
+            "labeled boxes": int(self.labeled.sum()),
             "identities": len(counts),
         }
         if len(counts):
@@ -156,7 +156,7 @@ def draw_heights(axis: Axes, boxes: BoxStatistics) -> None:
     """Histogram of box heights, up to the largest percent."""
     top = np.percentile(boxes.heights, 99)
     bins = np.linspace(0, top, 41)
-    parts = [boxes.heights[boxes.labelled], boxes.heights[~boxes.labelled]]
+    parts = [boxes.heights[boxes.labeled], boxes.heights[~boxes.labeled]]
     axis.hist(parts, bins, stacked=True, color=[BLUE, GREY], label=_labels(boxes))
     numbers, text = boxes.summary(), []
     for name in ("5 %", "median", "95 %"):
@@ -175,12 +175,12 @@ def draw_cameras(axis: Axes, boxes: BoxStatistics) -> None:
     """Boxes of each camera."""
     names = boxes.camera_names
     bottom = np.zeros(len(names), int)
-    for chosen, color in ((boxes.labelled, BLUE), (~boxes.labelled, GREY)):
+    for chosen, color in ((boxes.labeled, BLUE), (~boxes.labeled, GREY)):
         counts = np.array([np.sum(boxes.cameras[chosen] == name) for name in names])
         axis.bar([str(name) for name in names], counts, bottom=bottom, color=color, width=0.7)
         bottom += counts
     for place, name in enumerate(names):
-        people = np.unique(boxes.person_ids[boxes.labelled & (boxes.cameras == name)])
+        people = np.unique(boxes.person_ids[boxes.labeled & (boxes.cameras == name)])
         axis.annotate(f"{len(people)}", (place, bottom[place]), (0, 2),
                       textcoords="offset points", ha="center")  # fmt: skip
     axis.set_ylim(top=1.12 * bottom.max())  # margins end at a bar without height
@@ -188,8 +188,8 @@ def draw_cameras(axis: Axes, boxes: BoxStatistics) -> None:
 
 
 def _labels(boxes: BoxStatistics) -> list[str]:
-    labelled = int(boxes.labelled.sum())
-    return [f"labelled ({labelled:,})", f"without identity ({len(boxes.heights) - labelled:,})"]
+    labeled = int(boxes.labeled.sum())
+    return [f"labeled ({labeled:,})", f"without identity ({len(boxes.heights) - labeled:,})"]
 
 
 def draw_panels(figure: FigureBase, title: str, boxes: BoxStatistics) -> None:

@@ -5,7 +5,7 @@
         --weights random resnet50_ibn_a.pth output/ReID-Pretrain/PRW/model_final.pth
 
 Writes one PNG with a row per weights: for each stage the mean over its channels, then the channels
-with the largest mean. Every map has a colour scale of its own, from its 1st to its 99th percentile.
+with the largest mean. Every map has a color scale of its own, from its 1st to its 99th percentile.
 Needs neither a data set nor a GPU.
 """
 
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from person_search import read_config
 from person_search.data.crops import cut_out
-from person_search.data.images import read_image
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, PersonSearchError
+from person_search.images import read_image
 from person_search.modeling.backbone import STAGES
 
 RANDOM = "random"

@@ -18,10 +18,10 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 import person_search.data  # noqa: F401  (registers the data sets)
-from person_search.data.images import read_image
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, resolve_galleries
 from person_search.evaluation.ranking import best_matches
+from person_search.images import read_image
 
 BLUE, GREEN, RED = (200, 110, 30), (70, 160, 40), (50, 50, 215)  # BGR
 PAPER, INK = (250, 250, 250), (60, 60, 60)

@@ -5,8 +5,8 @@
         --weights random output/Hybrid-Pretrain/Street/model_final.pth
 
 Persons are drawn from each set of DATASETS.TRAIN, with the same number of each, and embedded; those
-of re-ID sets on canvases. Writes one PNG with a panel per weights: t-SNE, a colour per data set.
-Above it stands how often a person's nearest neighbour in the feature space itself is of the same
+of re-ID sets on canvases. Writes one PNG with a panel per weights: t-SNE, a color per data set.
+Above it stands how often a person's nearest neighbor in the feature space itself is of the same
 data set: near 100 % where the sets are apart, one in the number of sets where they are one.
 """
 
@@ -68,7 +68,7 @@ def embed_persons(model: nn.Module, views: list[dict]) -> np.ndarray:
 
 
 def same_set_share(embeddings: np.ndarray, domains: np.ndarray) -> float:
-    """How often the nearest neighbour, by cosine, of (n, D) unit rows is of the same data set."""
+    """How often the nearest neighbor, by cosine, of (n, D) unit rows is of the same data set."""
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -np.inf)
     return float((domains[similarities.argmax(axis=1)] == domains).mean())
@@ -87,7 +87,7 @@ def draw(panels: list[tuple[str, np.ndarray]], domains: np.ndarray, names: list[
         for domain, name in enumerate(names):
             axis.scatter(*points[domains == domain].T, s=8, label=name)
         share = same_set_share(embeddings, domains)
-        axis.set_title(f"{title}\nnearest neighbour of the same set: {share:.0%}", fontsize=9)
+        axis.set_title(f"{title}\nnearest neighbor of the same set: {share:.0%}", fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
     figure.legend(
@@ -136,7 +136,7 @@ def main() -> None:
     draw(panels, domains, names, args.output)
     for weights, embeddings in panels:
         share = same_set_share(embeddings, domains)
-        print(f"{weights}: the nearest neighbour is of the same set in {share:.1%}")
+        print(f"{weights}: the nearest neighbor is of the same set in {share:.1%}")
     print(f"{len(views)} persons of {len(names)} sets: {args.output}")
 
 

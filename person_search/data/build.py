@@ -13,9 +13,9 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from person_search.errors import ConfigError, DatasetError
+from person_search.protocols import SearchProtocol
 
 from .mappers import build_mapper
-from .protocols import SearchProtocol
 from .samplers import InferenceBatches, TrainingBatches, size_groups
 
 logger = logging.getLogger(__name__)

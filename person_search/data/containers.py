@@ -7,13 +7,11 @@ They are handlers of detectron2's ``PathManager``: wherever it opens files, such
 lmdb and h5py are needed for these names only.
 """
 
-import importlib
 import io
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import ModuleType
 from typing import IO
 
 import cv2
@@ -21,6 +19,8 @@ import numpy as np
 from detectron2.utils.file_io import PathHandler, PathManager
 
 from person_search.errors import DatasetError, ImageError
+from person_search.files import optional_module
+from person_search.images import CONTAINERS
 
 _OPEN: dict[str, object] = {}
 """Container -> its LMDB environment or HDF5 file, kept open in this process."""
@@ -48,18 +48,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_close_all)
 
 
-def optional_module(name: str) -> ModuleType:
-    """A module that only some data sets need; raises DatasetError where it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DatasetError(
-            f"this data set needs the package {name}: pip install -e '.[datasets]'"
-        ) from error
-
-
 def _open_lmdb(folder: str):
-    lmdb = optional_module("lmdb")
+    lmdb = optional_module("lmdb", "datasets", DatasetError)
     try:
         return lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
     except lmdb.Error as error:
@@ -73,7 +63,7 @@ def count_lmdb(folder: str | os.PathLike) -> int:
 
 def open_hdf5(path: str | os.PathLike):
     """A MATLAB 7.3 file (HDF5), for reading."""
-    h5py = optional_module("h5py")
+    h5py = optional_module("h5py", "datasets", DatasetError)
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -141,7 +131,7 @@ for handler in (LMDBHandler(), MatlabCellHandler()):
 
 def is_member(path: str) -> bool:
     """Whether a file name is one of a picture inside a container."""
-    return path.startswith((LMDBHandler.prefix, MatlabCellHandler.prefix))
+    return path.startswith(CONTAINERS)
 
 
 def file_of(path: str) -> str:

@@ -16,8 +16,8 @@ from person_search.errors import ConfigError, DatasetError
 
 from .build import SeededDataset, images_per_process, make_loader, protocols_of
 from .crops import CropCache, crop_records, load_train_crops
-from .datasets.reid import GALLERY, QUERY
 from .mappers import build_mapper
+from .readers.reid import GALLERY, QUERY
 from .samplers import InferenceBatches, TrainingBatches
 
 logger = logging.getLogger(__name__)

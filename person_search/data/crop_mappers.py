@@ -12,9 +12,9 @@ from .transforms import GaussianBlur, PadAndCrop, RandomErasing, RandomResizedCr
 
 
 def erase_fill(cfg) -> tuple[float, ...]:
-    """What ``INPUT.REID.ERASE_FILL`` writes, one value per channel of an image not normalised."""
-    # The published code erases after normalisation, with ImageNet's mean as if it were before. In
-    # our images, which the model normalises, that value is:
+    """What ``INPUT.REID.ERASE_FILL`` writes, one value per channel of an image not normalized."""
+    # The published code erases after normalization, with ImageNet's mean as if it were before. In
+    # our images, which the model normalizes, that value is:
     mean, std = np.array(cfg.MODEL.PIXEL_MEAN), np.array(cfg.MODEL.PIXEL_STD)
     fills = {"published": mean + std * mean / 255, "mean": mean}
     if cfg.INPUT.REID.ERASE_FILL not in fills:
@@ -65,10 +65,10 @@ class CropMapper:
 
 @MAPPER_REGISTRY.register()
 class SelfSupervisedCropMapper(CropMapper):
-    """Views for self-supervised learning: position, size, colour and sharpness say nothing.
+    """Views for self-supervised learning: position, size, color and sharpness say nothing.
 
-    In training, in this order: flip, a part of the crop at full size, grey (one in five), blur (one
-    in two), erase. Those of MoCo v2 without its jitter of colours, which tell persons apart, and
+    In training, in this order: flip, a part of the crop at full size, gray (one in five), blur (one
+    in two), erase. Those of MoCo v2 without its jitter of colors, which tell persons apart, and
     with erasing, as LUPerson's authors found best (Fu et al., CVPR 2021).
     """
 

@@ -2,7 +2,7 @@
 
 A crop record is a dict with ``file_name``, ``bbox`` (xyxy in pixels of the file; None: the whole
 picture), ``person_id`` and ``camera_id``; those of re-ID sets say more, see
-:mod:`person_search.data.datasets.reid`. Crops are cut out and resized once and kept in one
+:mod:`person_search.data.readers.reid`. Crops are cut out and resized once and kept in one
 memory-mapped file, since decoding whole frames for one person each costs more than training on it.
 
 Shape shorthand in this module:
@@ -22,9 +22,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from person_search.errors import DatasetError
+from person_search.files import atomic_write
+from person_search.images import read_image
 
 from .containers import file_of
-from .images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +122,10 @@ class CropCache:
 
     def _write(self, crops: list[dict], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         by_file = defaultdict(list)
         for index, crop in enumerate(crops):
             by_file[crop["file_name"]].append(index)
-        try:
+        with atomic_write(path) as temporary:
             pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, self.shape)
             _reserve(temporary)
             for file_name, indices in tqdm(
@@ -135,9 +135,6 @@ class CropCache:
                 for index in indices:
                     pixels[index] = cut_out(image, crops[index]["bbox"], self.shape[1:3])
             pixels.flush()
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         logger.info("%d crops: %s", len(crops), path)
 
 

@@ -11,9 +11,9 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode, Instances
 
 from person_search.errors import ConfigError
+from person_search.images import read_image
 
 from .crop_mappers import erase_fill
-from .images import read_image
 from .mappers import MAPPER_REGISTRY, PersonSearchMapper, persons_of
 from .transforms import ExpandResize, GaussianBlur, RandomErasing, RandomHue, RandomPaste
 
@@ -37,7 +37,7 @@ def place_on_canvas(cfg) -> T.Augmentation:
 
 
 def scene_augmentations(cfg) -> list[T.Augmentation]:
-    """Size, window and flip of a scene, then the colours of SimSiam (Chen and He, CVPR 2021)."""
+    """Size, window and flip of a scene, then the colors of SimSiam (Chen and He, CVPR 2021)."""
     keys = cfg.INPUT.HYBRID
     brightness, contrast, saturation, hue = keys.COLOR_JITTER
     jitter = [
@@ -51,18 +51,18 @@ def scene_augmentations(cfg) -> list[T.Augmentation]:
         T.FixedSizeCrop(keys.SCENE_SIZE, pad=False),
         T.RandomFlip(),
         T.RandomApply(T.AugmentationList(jitter), prob=keys.JITTER_PROB),
-        _grey(cfg),
+        _gray(cfg),
         _blur(cfg),
     ]
 
 
 def crop_augmentations(cfg) -> list[T.Augmentation]:
-    """Those of LUPerson's authors, without colours: all but the blur in the person's box."""
+    """Those of LUPerson's authors, without colors: all but the blur in the person's box."""
     erase = RandomErasing(cfg.INPUT.REID.ERASE_PROB, erase_fill(cfg))
-    return [T.RandomFlip(), _grey(cfg), erase, place_on_canvas(cfg), _blur(cfg)]
+    return [T.RandomFlip(), _gray(cfg), erase, place_on_canvas(cfg), _blur(cfg)]
 
 
-def _grey(cfg) -> T.Augmentation:
+def _gray(cfg) -> T.Augmentation:
     return T.RandomApply(T.RandomSaturation(0.0, 0.0), prob=cfg.INPUT.HYBRID.GRAY_PROB)
 
 
@@ -72,7 +72,7 @@ def _blur(cfg) -> T.Augmentation:
 
 @MAPPER_REGISTRY.register()
 class HybridMapper(PersonSearchMapper):
-    """Maps a record of either kind to two views, each with its own geometry and colours.
+    """Maps a record of either kind to two views, each with its own geometry and colors.
 
     In training the result has ``views``: two dicts with ``image`` (3, H, W) and ``instances``, as
     of :class:`PersonSearchMapper`; moreover an instance has ``gt_index``, which is the same for one

@@ -9,9 +9,9 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.registry import Registry
 
 from person_search.errors import ConfigError, ImageError
+from person_search.images import read_image
 from person_search.registry import look_up
 
-from .images import read_image
 from .regions import hide_regions
 
 MAPPER_REGISTRY = Registry("MAPPER")
@@ -38,7 +38,7 @@ class PersonSearchMapper:
         is_train: which of the two.
         augmentations: detectron2's, applied in order.
         image_format: "RGB" or "BGR".
-        region_fill: colour of ignore regions in training; None: they are shown.
+        region_fill: color of ignore regions in training; None: they are shown.
     """
 
     source = "frames"

@@ -31,7 +31,7 @@ def hide_regions(
     Args:
         image: (H, W, 3) uint8, which stays as it is.
         boxes: (n, 4) xyxy in pixels of it.
-        fill: the colour.
+        fill: the color.
     """
     mask = region_mask(regions, image.shape[:2])
     if not mask.any():

@@ -124,7 +124,7 @@ class GaussianBlur(T.Augmentation):
 
 
 class RandomHue(T.Augmentation):
-    """Turns the hues of all colours by the same angle, as ``ColorJitter`` of torchvision.
+    """Turns the hues of all colors by the same angle, as ``ColorJitter`` of torchvision.
 
     Args:
         most: largest angle in either direction, in full turns, up to 0.5.

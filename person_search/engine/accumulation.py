@@ -46,7 +46,7 @@ class AccumulatingTrainer(SimpleTrainer):
         self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=scales)
 
     def run_step(self) -> None:
-        """One step of the optimiser; the losses that it writes are those of the whole batch."""
+        """One step of the optimizer; the losses that it writes are those of the whole batch."""
         assert self.model.training, "the model was changed to eval mode"
         start = time.perf_counter()
         batch = next(self._data_loader_iter)

@@ -52,7 +52,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             self._resuming = False
 
     def load(self, path: str, *args, **kwargs) -> dict:
-        """See ``DetectionCheckpointer.load``; "" leaves the random initialisation."""
+        """See ``DetectionCheckpointer.load``; "" leaves the random initialization."""
         if not path:
             logger.warning("MODEL.WEIGHTS is empty: the model keeps its random weights")
         else:

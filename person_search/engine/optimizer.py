@@ -1,4 +1,4 @@
-"""Optimisers by name; detectron2 builds SGD only."""
+"""Optimizers by name; detectron2 builds SGD only."""
 
 import torch
 from detectron2.solver import build_optimizer as build_sgd
@@ -11,7 +11,7 @@ ADAM = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
 
 def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser that ``SOLVER.OPTIMIZER`` names, over detectron2's parameter groups."""
+    """The optimizer that ``SOLVER.OPTIMIZER`` names, over detectron2's parameter groups."""
     name = cfg.SOLVER.OPTIMIZER
     if name == "SGD":
         return build_sgd(cfg, model)

@@ -1,6 +1,10 @@
-"""Evaluation of person search, detection and re-identification: metrics in numpy, the evaluator."""
+"""Evaluation of person search, detection and re-identification: metrics in numpy, the evaluator.
 
-from .build import build_evaluator
+The evaluators are loaded when they are asked for: metrics need neither torch nor detectron2.
+"""
+
+import importlib
+
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries, sample_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
@@ -14,10 +18,8 @@ from .open_set import (
     open_set_scores,
 )
 from .reid import ReIDMetrics, evaluate_reid
-from .reid_evaluator import ReIDEvaluator
 from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays, protocol_arrays
-from .search_evaluator import SearchEvaluator, SearchOptions
 from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
 
 __all__ = [
@@ -54,3 +56,16 @@ __all__ = [
     "sample_galleries",
     "zheng_curves",
 ]
+
+_EVALUATORS = {
+    "ReIDEvaluator": "reid_evaluator",
+    "SearchEvaluator": "search_evaluator",
+    "SearchOptions": "search_evaluator",
+    "build_evaluator": "build",
+}
+
+
+def __getattr__(name: str):
+    if name in _EVALUATORS:
+        return getattr(importlib.import_module(f".{_EVALUATORS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from enum import Enum
 
 import numpy as np
 
-from person_search.data.protocols import GalleryLists, GalleryRule
 from person_search.errors import ResultsError
+from person_search.protocols import GalleryLists, GalleryRule
 
 from .results import SearchResults
 from .segments import lengths_to_offsets, segment_of_row

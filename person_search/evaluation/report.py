@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from person_search.files import atomic_write
+
 from .metrics import SearchMetrics
 from .results import SearchResults
 
@@ -103,11 +105,6 @@ def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None
 
 def write_text(path: str, write: Callable) -> None:
     """Let ``write`` fill a text file, which appears under ``path`` once it is whole."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
+    with atomic_write(path) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             write(file)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

@@ -1,8 +1,8 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017) of what a query found first.
 
-Two boxes that show one person are near each other from both sides and share their neighbours. The
+Two boxes that show one person are near each other from both sides and share their neighbors. The
 distance of the query to each of its most similar detections is mixed with how far their sets of
-k-reciprocal neighbours differ. All is computed among the query and those detections, so a query is
+k-reciprocal neighbors differ. All is computed among the query and those detections, so a query is
 judged by its own gallery alone, and the cost does not grow with the gallery.
 
 Shape shorthand in this module:
@@ -22,8 +22,8 @@ class KReciprocal:
     """How far re-ranking looks; the values of the paper.
 
     Attributes:
-        k1: neighbours that may be k-reciprocal.
-        k2: nearest neighbours whose sets are averaged; 1: none but its own.
+        k1: neighbors that may be k-reciprocal.
+        k2: nearest neighbors whose sets are averaged; 1: none but its own.
         weight: of the original distance (lambda of the paper), the rest is the Jaccard distance.
         n_top: how many of the most similar detections are re-ranked; the others stay behind them.
     """
@@ -86,8 +86,8 @@ def _nearest(distance: np.ndarray, number: int) -> np.ndarray:
 
 def _reciprocal(ranks: np.ndarray, k: int) -> csr_array:
     """(M, M) 1 where each of two rows is among the k + 1 nearest of the other."""
-    neighbours = _indicator(ranks[:, : k + 1])
-    return csr_array(neighbours.multiply(neighbours.T))
+    neighbors = _indicator(ranks[:, : k + 1])
+    return csr_array(neighbors.multiply(neighbors.T))
 
 
 def _indicator(columns: np.ndarray) -> csr_array:
@@ -118,5 +118,5 @@ def _weights(sets: csr_array, distance: np.ndarray) -> csr_array:
 
 
 def _mean_of(weights: csr_array, nearest: np.ndarray) -> csr_array:
-    """The mean of the rows of each one's nearest neighbours, itself among them (Eq. 11)."""
+    """The mean of the rows of each one's nearest neighbors, itself among them (Eq. 11)."""
     return csr_array(_indicator(nearest) @ weights) / nearest.shape[1]

@@ -10,19 +10,19 @@ Shape shorthand in this module (``x_offsets``: rows of item i are ``x_offsets[i]
 
 import os
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from person_search.data.protocols import GalleryLists, GalleryRule, SearchProtocol
 from person_search.errors import ResultsError
+from person_search.files import atomic_write
 from person_search.labels import UNLABELED
+from person_search.protocols import GalleryLists, GalleryRule, SearchProtocol
 
 from .segments import lengths_to_offsets
 
 FOREIGN_UNLABELED = 5555
-"""Id of an unlabelled person in files that do not say it (SeqNet's convention)."""
+"""Id of an unlabeled person in files that do not say it (SeqNet's convention)."""
 
 # name: (length, shape of one row, numpy dtype kinds); the letters are those of the docstring.
 _LAYOUT: dict[str, tuple[str, tuple, str]] = {
@@ -150,15 +150,9 @@ class SearchResults:
         Raises:
             OSError: the folder is missing or cannot be written.
         """
-        path = Path(path)
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SearchResults":

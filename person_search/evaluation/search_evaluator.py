@@ -15,8 +15,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from person_search.data.build import query_boxes_of, select_protocols
-from person_search.data.protocols import SearchProtocol
 from person_search.errors import ConfigError, ResultsError
+from person_search.protocols import SearchProtocol
 
 from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries

@@ -39,7 +39,7 @@ def expand_segments(offsets: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
 
 def run_starts(*keys: np.ndarray) -> np.ndarray:
-    """First rows of the runs of neighbours that are equal in every key."""
+    """First rows of the runs of neighbors that are equal in every key."""
     changes = np.zeros(max(0, len(keys[0]) - 1), bool)
     for key in keys:
         changes |= key[1:] != key[:-1]

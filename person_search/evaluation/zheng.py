@@ -1,6 +1,6 @@
 """PRW as its authors evaluate it (Zheng et al., Person Re-identification in the Wild, CVPR 2017).
 
-Every detection is labelled by overlap, persons seen by the query's own camera and doubtful boxes
+Every detection is labeled by overlap, persons seen by the query's own camera and doubtful boxes
 are taken out of the ranking, AP is a trapezoid, and the detector is swept over its score threshold:
 each point of the curve is a number of boxes per image.
 
@@ -126,7 +126,7 @@ def label_detections(
 
     Overlap counts pixels inclusively (x2 - x1 + 1). A detection takes the id of the box it overlaps
     most if IoU >= 0.5, is junk down to 0.3 and a distractor below. Of several with one id in a
-    frame the best keeps it and the others are junk; so are detections of unlabelled persons.
+    frame the best keeps it and the others are junk; so are detections of unlabeled persons.
 
     Returns:
         (N,) person id, :data:`JUNK` or :data:`DISTRACTOR`; rows of the ground-truth boxes missed.

@@ -1,6 +1,6 @@
 """Searching one's own pictures and videos: index them, then look for a person."""
 
-from .index import GalleryIndex, GalleryModel, open_gallery
+from .engines import GalleryIndex, GalleryModel, open_gallery
 from .persons import Filter, Hit, Persons
 
 __all__ = [

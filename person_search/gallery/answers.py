@@ -6,8 +6,8 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from .calibration import Threshold
+from .engines import GalleryIndex
 from .findings import Finding
-from .index import GalleryIndex
 from .persons import Hit
 from .queries import xywh
 from .report import facts

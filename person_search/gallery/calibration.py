@@ -6,7 +6,6 @@ given rate of false alarms (:mod:`person_search.evaluation.open_set`).
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from tqdm import tqdm
 
 from person_search.data import check_dataset_names
 from person_search.data.build import protocols_of
-from person_search.data.images import read_image
 from person_search.errors import CalibrationError
 from person_search.evaluation import (
     RATES,
@@ -30,8 +28,10 @@ from person_search.evaluation import (
     open_set_scores,
 )
 from person_search.evaluation.segments import lengths_to_offsets
+from person_search.files import atomic_write
+from person_search.images import read_image
 
-from .index import GalleryModel
+from .engines import GalleryModel
 from .searcher import PersonSearcher
 
 MODEL_FIELDS = ("weights_hash", "config_hash", "score_thresh", "dim")
@@ -144,15 +144,12 @@ class Calibration:
     def save(self, weights: str) -> Path:
         """Write the file beside the weights; a reader sees the old one or the whole new one."""
         path = calibration_path(weights)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         content = {**vars(self), "curve": self.curve.as_dict()}
         try:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise CalibrationError(f"cannot write {path}: {error.strerror}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
     @classmethod

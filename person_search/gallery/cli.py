@@ -20,9 +20,10 @@ import numpy as np
 from tabulate import tabulate
 
 from person_search.errors import GalleryError, PersonSearchError, QueryError
+from person_search.files import optional_module
 
+from .engines import GalleryIndex, open_gallery
 from .export import export_rows
-from .index import GalleryIndex, open_gallery, optional_module
 from .persons import Filter
 
 # What loads a model or draws is imported where it is used: half of the commands need neither.
@@ -333,7 +334,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def serve(args: argparse.Namespace) -> int:
     """Show a web page until Ctrl-C."""
-    optional_module("gradio", "serve")
+    optional_module("gradio", "serve", GalleryError)
     from .serve.app import Server, build_app, listen
     from .serve.page import SearchPage
 
@@ -395,7 +396,7 @@ def remove(args: argparse.Namespace) -> int:
         removed = gallery.delete_files(list({*named, *map(os.path.abspath, args.sources)}))
     else:
         removed = gallery.delete(where)
-    gallery.optimise()
+    gallery.optimize()
     print(f"removed {removed} persons; the gallery holds {gallery.count()}")
     gallery.close()
     return 0

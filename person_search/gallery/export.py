@@ -9,7 +9,7 @@ import numpy as np
 
 from person_search.errors import GalleryError
 
-from .index import GalleryIndex
+from .engines import GalleryIndex
 from .persons import COLUMNS, Filter, Persons, to_datetime
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .calibration import Decision, Threshold
-from .index import GalleryIndex
+from .engines import GalleryIndex
 from .persons import Filter, Hit
 from .queries import Wanted
 from .ranking import rank

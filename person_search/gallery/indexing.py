@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from person_search.errors import ImageError
 
-from .index import GalleryIndex
+from .engines import GalleryIndex
 from .persons import Persons
 from .searcher import PersonSearcher
 from .sources import SourceFile, count_frames, read_frames
@@ -120,7 +120,7 @@ class Indexer:
                 self._index(todo, bar)
             finally:
                 self._write()
-        self.gallery.optimise()
+        self.gallery.optimize()
         return self._report
 
     def _choose(self, files: list[SourceFile]) -> list[SourceFile]:

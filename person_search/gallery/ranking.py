@@ -7,7 +7,7 @@ import numpy as np
 
 from person_search.evaluation.reranking import KReciprocal, k_reciprocal_distance
 
-from .index import GalleryIndex
+from .engines import GalleryIndex
 from .persons import Filter, Hit
 
 FIRST_GUESS = 4

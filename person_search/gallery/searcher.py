@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from torch import nn
 
 from person_search.config import add_person_search_config, read_config
 from person_search.data import build_mapper
-from person_search.data.images import read_image
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, GalleryError, ImageError, QueryError, WeightsError
+from person_search.images import read_image
+from person_search.structures import Detections, GalleryModel
 
-from .index import GalleryIndex, GalleryModel, open_gallery
+from .engines import GalleryIndex, open_gallery
 from .persons import Filter, Hit
 from .ranking import rank
 
@@ -31,24 +31,6 @@ _INPUT_KEYS = ("FORMAT", "MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAPPER")
 
 SMALLEST_SIDE = 2.0
 """A box has to have so many pixels of its picture in either direction."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """The persons of one picture, best score first.
-
-    Attributes:
-        boxes: (n, 4) float32 xyxy, pixels of the picture.
-        scores: (n,) float32.
-        embeds: (n, D) float32, unit length.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    embeds: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
 
 
 class PersonSearcher:

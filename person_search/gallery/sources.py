@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from person_search.data.images import read_image
-from person_search.errors import ImageError
+from person_search.errors import GalleryError, ImageError
+from person_search.files import optional_module
+from person_search.images import read_image
 
-from .index import optional_module
 from .persons import to_milliseconds
 
 PICTURES = set(".bmp .gif .jpeg .jpg .jp2 .png .pgm .ppm .tif .tiff .webp".split())
@@ -148,7 +148,7 @@ def count_frames(file: SourceFile, every: int = 1) -> int:
     """About how many frames :func:`read_frames` will give; for the progress bar."""
     if not file.is_video:
         return 1
-    av = optional_module("av")
+    av = optional_module("av", "gallery", GalleryError)
     try:
         with av.open(file.path) as container:
             stream = container.streams.video[0]
@@ -159,7 +159,7 @@ def count_frames(file: SourceFile, every: int = 1) -> int:
 
 
 def _read_video(path: str, every: int, start: datetime | None) -> Iterator[Frame]:
-    av, seconds = optional_module("av"), 0.0
+    av, seconds = optional_module("av", "gallery", GalleryError), 0.0
     try:
         with av.open(path) as container:
             if not container.streams.video:
@@ -193,7 +193,7 @@ def _creation_time(metadata: dict) -> datetime | None:
 
 def read_frame_at(path: str, seconds: float) -> np.ndarray:
     """(H, W, 3) BGR, the frame of a video at that time, or its last one before."""
-    av, last = optional_module("av"), None
+    av, last = optional_module("av", "gallery", GalleryError), None
     try:
         with av.open(path) as container:
             if not container.streams.video:

@@ -12,7 +12,7 @@ class RowBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (R, C) vectors; R may be 0 or 1."""
+        """Normalize (R, C) vectors; R may be 0 or 1."""
         if self.training and len(x) < 2:
             mean, var = self.running_mean, self.running_var
             return F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps)
@@ -20,7 +20,7 @@ class RowBatchNorm(nn.BatchNorm1d):
 
 
 class StatisticsAtRest:
-    """Within it batch norms normalise as before, but their running statistics do not move.
+    """Within it batch norms normalize as before, but their running statistics do not move.
 
     The buffers still have to reach the operator, which keeps them for the backward: of a second
     pass that keeps less than the first, as in activation checkpointing, torch knows no gradient. So

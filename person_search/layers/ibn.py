@@ -1,4 +1,4 @@
-"""Instance-batch normalisation, variant a (Pan et al., ECCV 2018, "Two at Once")."""
+"""Instance-batch normalization, variant a (Pan et al., ECCV 2018, "Two at Once")."""
 
 import torch
 from detectron2.layers import get_norm
@@ -12,7 +12,7 @@ class IBN(nn.Module):
     scene changes its result: batch images of one size only.
 
     Args:
-        num_channels: number of channels C; the first ``C // 2`` are instance normalised.
+        num_channels: number of channels C; the first ``C // 2`` are instance normalized.
         norm: detectron2 name of the batch norm of the other half ("BN", "FrozenBN", ...).
     """
 
@@ -24,7 +24,7 @@ class IBN(nn.Module):
         self.BN = get_norm(norm, num_channels - self.half)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise (N, C, H, W) maps; N may be 0, as where nobody was detected."""
+        """Normalize (N, C, H, W) maps; N may be 0, as where nobody was detected."""
         if len(x) == 0:  # torch's instance norm has no answer for that
             return x
         instance, batch = x.split([self.half, x.shape[1] - self.half], dim=1)

@@ -1,7 +1,7 @@
 """Identification losses: softmax over identities, plain and re-weighted for a long tail.
 
 Shape shorthand in this module:
-    R: number of labelled samples; L: number of identities
+    R: number of labeled samples; L: number of identities
 """
 
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """Losses on distances between embeddings.
 
 Shape shorthand in this module:
-    R: number of labelled samples; D: embedding size; L: number of identities
+    R: number of labeled samples; D: embedding size; L: number of identities
 """
 
 import torch
@@ -18,7 +18,7 @@ def batch_hard_triplet(features: Tensor, ids: Tensor, margin: float = 0.3) -> Te
     another one (Hermans et al., 2017). Anchors without any other identity in the batch add 0.
 
     Args:
-        features: (R, D), not normalised.
+        features: (R, D), not normalized.
         ids: (R,) identities.
         margin: >= 0.
     """

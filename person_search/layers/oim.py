@@ -18,9 +18,9 @@ class OIMLoss(nn.Module):
     """Matches embeddings with a table of the identities and a queue of persons without one.
 
     With table V (L, D), queue U (Q, D) and a unit embedding x of identity t, the loss is the mean
-    over the labelled persons of ``-log softmax(scale * [V; U] x)[t]``. Then, in training, the rows
-    learn from the batch, without gradients: ``V_t <- normalise(momentum * V_t + (1 - momentum) x)``
-    for one labelled person after the other, in the order of the batch; and the unlabelled ones
+    over the labeled persons of ``-log softmax(scale * [V; U] x)[t]``. Then, in training, the rows
+    learn from the batch, without gradients: ``V_t <- normalize(momentum * V_t + (1 - momentum) x)``
+    for one labeled person after the other, in the order of the batch; and the unlabeled ones
     replace the oldest rows of the queue. A row that nobody has filled yet is 0 and takes part with
     similarity 0, as published.
 
@@ -30,7 +30,7 @@ class OIMLoss(nn.Module):
 
     Args:
         num_ids: L; 0 for a model that is never trained.
-        queue_size: Q; 0: unlabelled persons play no part.
+        queue_size: Q; 0: unlabeled persons play no part.
         dim: D.
         momentum: share of the old row, in [0, 1].
         scale: inverse temperature of the softmax.
@@ -80,7 +80,7 @@ class OIMLoss(nn.Module):
         self._enqueue(embeddings[ids == UNLABELED])
 
     def _update_table(self, embeddings: Tensor, ids: Tensor) -> None:
-        # Normalising after each person makes their order matter: round k has the k-th embedding of
+        # Normalizing after each person makes their order matter: round k has the k-th embedding of
         # every identity, so that no identity is twice in a round.
         rounds = (ids[:, None] == ids).tril(diagonal=-1).sum(dim=1)
         for k in range(int(rounds.max()) + 1 if len(ids) else 0):

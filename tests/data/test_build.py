@@ -20,7 +20,7 @@ from person_search.data import (
     select_protocols,
 )
 from person_search.data.build import query_boxes_of, seeded
-from person_search.data.datasets.common import Split, register_split
+from person_search.data.readers.common import Split, register_split
 from person_search.errors import ConfigError, DatasetError
 
 SMALL_INPUT = (

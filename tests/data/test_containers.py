@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from person_search.data.containers import file_of, is_member
 from person_search.data.crops import CropCache, cut_out
-from person_search.data.images import read_image
 from person_search.errors import DatasetError
+from person_search.images import read_image
 
 pytest.importorskip("lmdb", reason="needs lmdb: pip install -e '.[datasets]'")
 pytest.importorskip("h5py", reason="needs h5py: pip install -e '.[datasets]'")

@@ -15,8 +15,8 @@ from street_runs import registered
 from person_search.data import build_test_loader, build_train_loader, count_train_samples
 from person_search.data.crop_loaders import ClassAwareBatches, load_test_crops
 from person_search.data.crops import cut_out, load_train_crops
-from person_search.data.images import read_image
 from person_search.errors import ConfigError
+from person_search.images import read_image
 
 TRAIN, TEST = "street_tiny_train", "street_tiny_test"
 
@@ -182,10 +182,10 @@ def test_shuffled_batches_hold_every_crop_once(crop_cfg):
 
 
 def test_an_epoch_counts_crops(crop_cfg):
-    labelled = [
+    labeled = [
         a for f in DatasetCatalog.get(TRAIN) for a in f["annotations"] if a["person_id"] >= 0
     ]
-    assert count_train_samples(crop_cfg()) == len(labelled) > 0
+    assert count_train_samples(crop_cfg()) == len(labeled) > 0
     assert count_train_samples(crop_cfg("DATALOADER.SOURCE", "frames")) <= 24
 
 

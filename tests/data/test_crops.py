@@ -103,7 +103,7 @@ def test_a_crop_is_resized_without_keeping_its_shape():
 
 
 def test_shrinking_averages():
-    """No aliasing: stripes of one pixel become grey."""
+    """No aliasing: stripes of one pixel become gray."""
     image = np.zeros((64, 16, 3), np.uint8)
     image[::2] = 200
     assert (cut_out(image, None, (8, 2)) == 100).all()

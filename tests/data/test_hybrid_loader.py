@@ -19,13 +19,13 @@ from looks_alike import (
 
 from person_search.data import build_train_loader, count_train_samples
 from person_search.data.build import choose_fraction
-from person_search.data.datasets import (
+from person_search.data.hybrid_loader import HybridBatches, load_hybrid_records
+from person_search.data.readers import (
     register_crowdhuman,
     register_luperson,
     register_market1501_style,
     register_prw,
 )
-from person_search.data.hybrid_loader import HybridBatches, load_hybrid_records
 from person_search.errors import ConfigError, DatasetError
 from person_search.labels import UNLABELED
 
@@ -69,7 +69,7 @@ def cfg(tiny_cfg, registered_sets):
     )
 
 
-def test_identities_of_the_sets_stay_apart_and_unlabelled_ones_stay_so(registered_sets):
+def test_identities_of_the_sets_stay_apart_and_unlabeled_ones_stay_so(registered_sets):
     crowd, market, street, luperson = load_hybrid_records(registered_sets)
     assert {a["person_id"] for r in crowd for a in r["annotations"]} == {UNLABELED}
     assert {r["person_id"] for r in luperson} == {UNLABELED}

@@ -93,7 +93,7 @@ def test_a_person_has_one_index_in_both_views_and_the_pixels_of_its_box(picture,
             of_person = index if index >= 0 else [3, UNLABELED, 5].index(person_id)
             left, top, right, bottom = boxes[of_person]
             assert person_id == [3, UNLABELED, 5][of_person]
-            # Red is x and green y in the frame: the centre of the box is inside of the person's.
+            # Red is x and green y in the frame: the center of the box is inside of the person's.
             red, green, _ = view["image"][:, int((y1 + y2) / 2), int((x1 + x2) / 2)].tolist()
             assert left - 1 <= red <= right + 1 and top - 1 <= green <= bottom + 1
             share = (x2 - x1) * (y2 - y1) / (scale**2 * (right - left) * (bottom - top))

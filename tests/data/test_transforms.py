@@ -152,14 +152,14 @@ def test_parts_can_be_left_out(tiny_cfg):
 
 
 @pytest.mark.parametrize(
-    "kind, normalised", [("published", (0.485, 0.456, 0.406)), ("mean", (0.0, 0.0, 0.0))]
+    "kind, normalized", [("published", (0.485, 0.456, 0.406)), ("mean", (0.0, 0.0, 0.0))]
 )
-def test_fill_as_the_network_sees_it(tiny_cfg, kind, normalised):
-    """The published code writes ImageNet's mean (of 0..1) into the normalised image."""
+def test_fill_as_the_network_sees_it(tiny_cfg, kind, normalized):
+    """The published code writes ImageNet's mean (of 0..1) into the normalized image."""
     cfg = tiny_cfg("INPUT.REID.ERASE_FILL", kind)
     fill = np.array(CropMapper(cfg, True).augmentations.augs[-1].fill)
     seen = (fill - cfg.MODEL.PIXEL_MEAN) / cfg.MODEL.PIXEL_STD
-    np.testing.assert_allclose(seen, normalised, atol=1e-9)
+    np.testing.assert_allclose(seen, normalized, atol=1e-9)
 
 
 def test_a_crop_at_test_is_its_pixels(tiny_cfg):
@@ -319,7 +319,7 @@ def test_a_canvas_smaller_than_its_picture_is_an_error(ratio):
         ExpandResize(ratio, (64, 32), FILL)
 
 
-def test_hue_turns_colours_and_leaves_greys():
+def test_hue_turns_colors_and_leaves_grays():
     image = np.array([[[200, 40, 40], [90, 90, 90]]], np.uint8)
     with seeded(1):
         found = RandomHue(0.5).get_transform(image).apply_image(image)

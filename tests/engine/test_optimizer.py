@@ -1,4 +1,4 @@
-"""Optimisers by name, and what each parameter gets."""
+"""Optimizers by name, and what each parameter gets."""
 
 import pytest
 import torch

@@ -8,7 +8,7 @@ import torch
 from detectron2.utils.env import seed_all_rng
 from street_runs import registered, train_net
 
-from person_search.data.street import draw_domain
+from person_search.street import draw_domain
 
 
 @pytest.fixture(scope="module", autouse=True)

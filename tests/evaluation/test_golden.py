@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from search_scenes import SHARED
 
-from person_search.data.protocols import GalleryRule
 from person_search.evaluation import (
     CBGM,
     Conventions,
@@ -13,6 +12,7 @@ from person_search.evaluation import (
     evaluate_search,
     resolve_galleries,
 )
+from person_search.protocols import GalleryRule
 
 FILES = sorted((SHARED / "golden").glob("*.npz"))
 MODES = {

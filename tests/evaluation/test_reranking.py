@@ -59,7 +59,7 @@ def test_by_hand():
     """On a line: query 0, its twin 1, a third 3; k1 = 1, k2 = 1.
 
     Squares over the largest of the row: (0, 1, 9) / 9, (1, 0, 4) / 4, (9, 4, 0) / 9. Query and twin
-    are each other's neighbour, {0, 1} both; the third's is the twin, not the other way: {2}. So the
+    are each other's neighbor, {0, 1} both; the third's is the twin, not the other way: {2}. So the
     third shares nothing: 1. Query: e^0 and e^-1/9 over their sum, twin: e^-1/4 and e^0.
     """
     q = np.array([1, np.exp(-1 / 9)]) / (1 + np.exp(-1 / 9))

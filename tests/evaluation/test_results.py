@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from search_scenes import SHARED, Frame, G, W, random_results, scene
 
-from person_search.data.protocols import GalleryLists, GalleryRule, SearchProtocol
 from person_search.errors import ResultsError
 from person_search.evaluation import SearchResults, evaluate_search, protocol_arrays
 from person_search.evaluation.results import FOREIGN_UNLABELED
 from person_search.labels import UNLABELED
+from person_search.protocols import GalleryLists, GalleryRule, SearchProtocol
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file(results, tmp_path, monkeypatch):
     assert path.read_bytes() == b"an older file" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_files_of_others_mark_unlabelled_persons_with_5555(arrays, tmp_path):
+def test_files_of_others_mark_unlabeled_persons_with_5555(arrays, tmp_path):
     del arrays["unlabeled_id"]
     np.savez(tmp_path / "theirs.npz", **arrays, out_of_their_own=1)
     assert SearchResults.load(tmp_path / "theirs.npz").unlabeled_id == FOREIGN_UNLABELED == 5555

@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from street_runs import registered
 
 from person_search.data import build_test_loader
-from person_search.data.datasets import register_all
+from person_search.data.readers import register_all
 from person_search.errors import ConfigError, ResultsError
 from person_search.evaluation import (
     CBGM,

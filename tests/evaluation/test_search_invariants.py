@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_scenes import SHARED, Frame, G, W, random_results, scene
 
-from person_search.data.datasets.cuhk_sysu_mat import read_test
-from person_search.data.protocols import GalleryRule, SearchProtocol
+from person_search.data.readers.cuhk_sysu_mat import read_test
 from person_search.evaluation import (
     Conventions,
     SearchResults,
@@ -19,6 +18,7 @@ from person_search.evaluation import (
     resolve_galleries,
 )
 from person_search.evaluation.segments import count_at_or_above
+from person_search.protocols import GalleryRule, SearchProtocol
 
 SEEDS = st.integers(0, 10**9)
 RULES = [GalleryRule.OTHER_FRAMES, GalleryRule.OTHER_CAMERAS, GalleryRule.ALL_FRAMES]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from search_scenes import QUERY_ID, Frame, G, W, scene
 
-from person_search.data.protocols import GalleryRule
 from person_search.evaluation import (
     Conventions,
     evaluate_detection,
@@ -15,6 +14,7 @@ from person_search.evaluation import (
 )
 from person_search.evaluation.zheng import trapezoid_ap
 from person_search.labels import UNLABELED
+from person_search.protocols import GalleryRule
 
 ME, OTHER = QUERY_ID, 8
 

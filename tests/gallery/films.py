@@ -1,4 +1,4 @@
-"""Films for tests: each frame is of one grey, so that it can be recognised."""
+"""Films for tests: each frame is of one gray, so that it can be recognized."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 def film(
     path: Path, frames: int = 20, rate: int = 10, codec: str = "mjpeg", created: str = ""
 ) -> Path:
-    """A video of 96x64 pixels whose frame i has the grey 10 i, and a white corner top left."""
+    """A video of 96x64 pixels whose frame i has the gray 10 i, and a white corner top left."""
     with av.open(str(path), "w") as container:
         if created:
             container.metadata["creation_time"] = created
@@ -24,6 +24,6 @@ def film(
     return path
 
 
-def grey(image: np.ndarray) -> int:
+def gray(image: np.ndarray) -> int:
     """The number of the frame that an image is of."""
     return round(float(image[32:, 32:].mean()) / 10)

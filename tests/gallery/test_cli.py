@@ -129,8 +129,8 @@ def test_search_for_everybody_and_by_number(run, indexed):
     query = indexed[1] / "cam0" / "2.jpg"
     found = search(run, indexed, query, "--all")
     assert [f["label"] for f in found] == ["person 1", "person 2", "person 3"]
-    centres = [f["queries"][0]["box"][0] + f["queries"][0]["box"][2] for f in found]
-    assert centres == sorted(centres)
+    centers = [f["queries"][0]["box"][0] + f["queries"][0]["box"][2] for f in found]
+    assert centers == sorted(centers)
     (second,) = search(run, indexed, query, "--person", 2)
     assert second["queries"] == found[1]["queries"]
     assert [h["picture"] for h in second["hits"]] == [h["picture"] for h in found[1]["hits"]]

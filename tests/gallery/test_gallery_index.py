@@ -18,7 +18,7 @@ from gallery_rows import NOON, PER_FRAME, frame, frames, model, unit
 
 from person_search.errors import GalleryError
 from person_search.gallery import Filter, Persons, lance, open_gallery
-from person_search.gallery.exact import exact_top_k
+from person_search.gallery.engines.exact import exact_top_k
 
 ENGINES = {"exact": None, "lance": "lancedb", "milvus": "milvus_lite"}
 
@@ -186,7 +186,7 @@ def test_an_empty_gallery(gallery):
     assert gallery.count() == 0 and list(gallery.rows()) == []
     gallery.upsert(frame(0, number=0))
     assert gallery.count() == gallery.delete(Filter()) == 0
-    gallery.optimise()
+    gallery.optimize()
 
 
 def test_wrong_dimension_and_length(gallery):
@@ -278,7 +278,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
 
 
 def test_exact_search_in_blocks_is_exact(monkeypatch):
-    monkeypatch.setattr("person_search.gallery.exact.BLOCK", 7)
+    monkeypatch.setattr("person_search.gallery.engines.exact.BLOCK", 7)
     embeds, queries = torch.randn(50, 4), torch.randn(3, 4)
     for k in (1, 9, 50, 60):
         best, rows = exact_top_k(queries, embeds, k)
@@ -296,12 +296,12 @@ def test_an_index_finds_nearly_all_and_narrow_filters_exactly(lance_uri, monkeyp
     gallery = open_gallery(lance_uri, model())
     persons = frames(range(60))
     gallery.upsert(persons[:600])
-    gallery.optimise()
+    gallery.optimize()
     assert gallery.engine() == "LanceDB, exact search"
     gallery.upsert(persons[600:1100])
-    gallery.optimise()
+    gallery.optimize()
     gallery.upsert(persons[1100:])  # these are not in the index yet, and found all the same
-    gallery.optimise()
+    gallery.optimize()
     assert gallery.engine() == "LanceDB, IVF_SQ index"
     assert gallery.read_notes("trained") == {"trained": "1100"}
     queries = unit(20, seed=9)
@@ -324,7 +324,7 @@ def test_an_index_is_trained_anew_for_a_gallery_that_has_grown(lance_uri, monkey
     gallery, trained = open_gallery(lance_uri, model()), []
     for end in (20, 60, 80):
         gallery.upsert(frames(range(end)))
-        gallery.optimise()
+        gallery.optimize()
         trained.append(gallery.read_notes("trained")["trained"])
     assert trained == ["400", "400", "1600"]
 
@@ -374,7 +374,7 @@ def test_kill_9_loses_at_most_the_batch_that_was_being_written(lance_uri):
         assert {f"/pictures/{i}.jpg" for i in range(last + 1)} <= set(gallery.files())
         first = last + 1
     gallery.upsert(frames(range(first, first + 3)))
-    gallery.optimise()
+    gallery.optimize()
     assert gallery.count() == (first + 3) * PER_FRAME
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from person_search.data.images import read_image
 from person_search.errors import GalleryError, ImageError
 from person_search.gallery.persons import NO_TIME, to_milliseconds
 from person_search.gallery.sources import (
@@ -21,9 +20,10 @@ from person_search.gallery.sources import (
     read_scene,
     taken,
 )
+from person_search.images import read_image
 
 pytest.importorskip("av", reason="needs the extra: pip install -e '.[gallery]'")
-from films import film, grey  # noqa: E402
+from films import film, gray  # noqa: E402
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -71,18 +71,18 @@ def test_a_source_that_names_nothing(tmp_path, source):
 
 
 def test_kinds_of_pictures(tmp_path):
-    colour = np.zeros((20, 30, 3), np.uint8)
-    colour[..., 0] = 200
-    frames = [Image.fromarray(np.full_like(colour, v)) for v in (40, 200)]
+    color = np.zeros((20, 30, 3), np.uint8)
+    color[..., 0] = 200
+    frames = [Image.fromarray(np.full_like(color, v)) for v in (40, 200)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((20, 30), 257 * 90, np.uint16))
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 30), 91, np.uint8))
-    cv2.imwrite(str(tmp_path / "Füße 人.png"), colour)
-    for name, value in {"moving.gif": 40, "deep.png": 90, "grey.png": 91}.items():
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((20, 30), 91, np.uint8))
+    cv2.imwrite(str(tmp_path / "Füße 人.png"), color)
+    for name, value in {"moving.gif": 40, "deep.png": 90, "gray.png": 91}.items():
         image = read_image(str(tmp_path / name))
         assert image.shape == (20, 30, 3) and image.dtype == np.uint8
         assert abs(int(image.mean()) - value) <= 1, name
-    np.testing.assert_array_equal(read_image(str(tmp_path / "Füße 人.png")), colour)
+    np.testing.assert_array_equal(read_image(str(tmp_path / "Füße 人.png")), color)
 
 
 def test_exif_turns_a_picture_and_says_when_it_was_taken(tmp_path):
@@ -175,7 +175,7 @@ def test_a_truncated_jpeg(tmp_path, street_frames):
 def test_a_video(tmp_path):
     path = film(tmp_path / "film.mp4", codec="mpeg4", created="2026-05-01T12:00:00Z")
     frames = list(read_frames(SourceFile(str(path)), every=6))
-    assert [f.index for f in frames] == [grey(f.image) for f in frames] == [0, 6, 12, 18]
+    assert [f.index for f in frames] == [gray(f.image) for f in frames] == [0, 6, 12, 18]
     assert [f.seconds for f in frames] == pytest.approx([0, 0.6, 1.2, 1.8])
     assert [f.time - to_milliseconds(NOON) for f in frames] == [0, 600, 1200, 1800]
     assert count_frames(SourceFile(str(path))) == 20
@@ -187,7 +187,7 @@ def test_a_video(tmp_path):
 def test_a_frame_at_a_time(tmp_path):
     path = str(film(tmp_path / "film.mp4", codec="mpeg4"))
     for seconds, frame in ((0, 0), (0.6, 6), (1.7, 17), (99, 19)):
-        assert grey(read_scene(path, seconds)) == frame
+        assert gray(read_scene(path, seconds)) == frame
     for frame in read_frames(SourceFile(path), every=7):
         np.testing.assert_array_equal(read_scene(path, frame.seconds), frame.image)
 
@@ -222,7 +222,7 @@ def test_a_broken_tail_costs_the_tail_only(tmp_path):
     except ImageError as error:  # some containers end in silence
         assert "breaks off after" in str(error)
     assert 0 < len(found) < 20
-    assert [grey(f.image) for f in found] == list(range(len(found)))
+    assert [gray(f.image) for f in found] == list(range(len(found)))
 
 
 def test_a_video_that_breaks_off_says_where(tmp_path, monkeypatch):

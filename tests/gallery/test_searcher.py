@@ -52,7 +52,7 @@ def test_a_picture_is_a_path_or_an_array(searcher, street_frames):
         np.testing.assert_array_equal(getattr(by_path, name), getattr(by_array, name))
 
 
-def test_the_order_of_colours_follows_the_config(tiny, searcher, street_frames):
+def test_the_order_of_colors_follows_the_config(tiny, searcher, street_frames):
     bgr = PersonSearcher.from_config(
         tiny.config, tiny.weights, [*tiny.opts, "INPUT.FORMAT", "BGR"], device="cpu"
     )

@@ -54,8 +54,8 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 def test_detect_gives_everybody_from_the_left(page, searcher, scene, street_frames):
     found = searcher.detect(street_frames[1])
-    centres = (scene.found.boxes[:, 0] + scene.found.boxes[:, 2]).tolist()
-    assert centres == sorted((found.boxes[:, 0] + found.boxes[:, 2]).tolist())
+    centers = (scene.found.boxes[:, 0] + scene.found.boxes[:, 2]).tolist()
+    assert centers == sorted((found.boxes[:, 0] + found.boxes[:, 2]).tolist())
     np.testing.assert_array_equal(np.sort(scene.found.scores), np.sort(found.scores))
     np.testing.assert_array_equal(scene.image, cv2.imread(street_frames[1]))
 
@@ -224,7 +224,7 @@ def test_a_small_file_of_too_many_pixels(page):
         check = zlib.crc32(name + data)
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
 
-    size = struct.pack(">IIBBBBB", 20000, 10000, 1, 0, 0, 0, 0)  # 1 bit per pixel, grey
+    size = struct.pack(">IIBBBBB", 20000, 10000, 1, 0, 0, 0, 0)  # 1 bit per pixel, gray
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0"))
     with pytest.raises(ImageError, match="more than 178 megapixels: shrink it"):
         page.detect(data, "bomb.png")

@@ -11,7 +11,7 @@ def norms() -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), RowBatchNorm(12), nn.BatchNorm1d(12))
 
 
-def test_they_normalise_by_the_batch_and_remember_nothing():
+def test_they_normalize_by_the_batch_and_remember_nothing():
     module, plain = norms().train(), norms().train()
     x = torch.randn(4, 3, 2, 2) * 5 + 2
     before = {k: v.clone() for k, v in module.state_dict().items()}

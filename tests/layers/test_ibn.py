@@ -21,7 +21,7 @@ def random_ibn(channels: int) -> IBN:
 
 @pytest.mark.parametrize("channels, half", [(64, 32), (7, 3)])
 @pytest.mark.parametrize("training", [True, False])
-def test_first_half_is_instance_and_second_half_batch_normalised(channels, half, training):
+def test_first_half_is_instance_and_second_half_batch_normalized(channels, half, training):
     ibn = random_ibn(channels).train(training)
     x = torch.randn(3, channels, 5, 4) * 2 + 1
     batch = F.batch_norm(

@@ -86,7 +86,7 @@ def test_class_balanced_loss_by_hand(normalize):
     assert loss(LOGITS, TARGETS).item() == pytest.approx(by_hand)
 
 
-def test_normalised_by_weights_it_is_the_weighted_mean_of_torch():
+def test_normalized_by_weights_it_is_the_weighted_mean_of_torch():
     loss = ClassBalancedCrossEntropy(torch.tensor([1, 7, 30]), 0.99, "weights")
     expected = F.cross_entropy(LOGITS, TARGETS, weight=loss.weights)
     torch.testing.assert_close(loss(LOGITS, TARGETS), expected)

@@ -106,7 +106,7 @@ def test_center_loss_by_hand():
 
 
 def test_centers_move_as_by_sgd_on_the_unweighted_loss():
-    """The published code: centers have their own optimiser, gradients freed of the weight."""
+    """The published code: centers have their own optimizer, gradients freed of the weight."""
     weight = 5e-4
     torch.manual_seed(0)
     loss = CenterLoss(4, 6).train()

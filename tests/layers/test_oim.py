@@ -58,7 +58,7 @@ def test_by_hand():
     first = math.log(math.exp(1.2) + math.exp(1.6) + 2) - 1.2
     second = math.log(math.exp(2) + 3) - 0
     assert value.item() == pytest.approx((first + second) / 2)
-    # V0: (.5 + .3, .4) normalised; V1: (0, .5) normalised. The third person fills the first slot.
+    # V0: (.5 + .3, .4) normalized; V1: (0, .5) normalized. The third person fills the first slot.
     table = torch.tensor([[0.8, 0.4], [0.0, 1.0]])
     table[0] /= math.sqrt(0.8)
     torch.testing.assert_close(loss.table, table)
@@ -102,7 +102,7 @@ def test_the_order_of_one_persons_samples_matters():
 
 
 def test_the_gradient_is_that_of_the_rows_before_they_learn():
-    """scale * (p - one_hot) [V; U] / number of labelled persons."""
+    """scale * (p - one_hot) [V; U] / number of labeled persons."""
     loss = filled(scale=10.0)
     ids = torch.tensor([2, UNLABELED, 0, BACKGROUND, 2])
     embeddings = unit(5, 1).requires_grad_()
@@ -139,7 +139,7 @@ def test_rows_never_seen_take_part_with_similarity_zero():
 
 
 @pytest.mark.parametrize("ids", [[], [UNLABELED] * 2, [BACKGROUND], [BACKGROUND, UNLABELED]])
-def test_nobody_labelled_gives_zero_and_still_fills_the_queue(ids):
+def test_nobody_labeled_gives_zero_and_still_fills_the_queue(ids):
     loss = filled()
     embeddings = unit(len(ids), 0).requires_grad_()
     expected = one_by_one(loss, embeddings.detach(), ids)
@@ -168,7 +168,7 @@ def test_float32_under_autocast():
     assert loss.table.dtype == torch.float32
 
 
-def test_without_a_queue_the_unlabelled_play_no_part():
+def test_without_a_queue_the_unlabeled_play_no_part():
     loss, ids = filled(queue_size=0), torch.tensor([0, UNLABELED, 2])
     with_nobody = filled(queue_size=0)(unit(3, 0)[[0, 2]], ids[[0, 2]])
     assert loss(unit(3, 0), ids).item() == with_nobody.item()
@@ -200,7 +200,7 @@ def test_table_queue_and_position_are_state_and_no_parameters():
 BATCHES = [
     [0, 0, 2, UNLABELED],
     [2, BACKGROUND, 2, UNLABELED, UNLABELED, 2],
-    [UNLABELED, UNLABELED],  # nobody labelled, one each
+    [UNLABELED, UNLABELED],  # nobody labeled, one each
     [1, 3, 0],  # all on rank 1
     [3, BACKGROUND, 3, UNLABELED],
 ]

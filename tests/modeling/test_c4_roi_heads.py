@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
 from person_search.data import build_mapper
-from person_search.data.datasets import load_prw
+from person_search.data.readers import load_prw
 from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
 from person_search.modeling.meta_arch import PersonSearchRCNN
@@ -103,7 +103,7 @@ NORMAL = [[0, 3], [1, UNLABELED]]
         (AT_RES3, NORMAL),
         (SHUFFLENET, NORMAL),
     ],
-    ids=["normal", "one-empty", "empty", "unlabelled", "C3", "shufflenet"],
+    ids=["normal", "one-empty", "empty", "unlabeled", "C3", "shufflenet"],
 )
 def test_every_batch_has_the_same_finite_losses(build, scenes, name, opts, ids):
     model = build(name, *opts).train()
@@ -218,7 +218,7 @@ def output_layers() -> NormAwareOutputLayers:
     )
 
 
-def test_the_score_is_the_sigmoid_of_the_normalised_norm():
+def test_the_score_is_the_sigmoid_of_the_normalized_norm():
     layers = output_layers()
     layers.cls_score.running_mean.fill_(2.0)
     layers.cls_score.running_var.fill_(4.0)

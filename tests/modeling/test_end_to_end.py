@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, pairwise_iou
 
 from person_search.data import build_mapper
-from person_search.data.datasets import load_prw
+from person_search.data.readers import load_prw
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 80

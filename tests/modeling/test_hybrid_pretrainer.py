@@ -98,7 +98,7 @@ def test_losses_of_any_batch(build, batch, name):
 
 
 def test_losses_of_the_two_kinds_weigh_as_in_one_batch(build, batch, monkeypatch):
-    """As their numbers of images; that of identities as their numbers of labelled persons."""
+    """As their numbers of images; that of identities as their numbers of labeled persons."""
     model = build("MODEL.HYBRID.ALIGN", ())
     see, parts = HybridPretrainer._see, []
 

@@ -70,7 +70,7 @@ def test_proposals_carry_the_ids_of_persons_or_background(tiny_cfg, scenes):
 @pytest.mark.parametrize(
     "ids",
     [[[0, 3], [1, UNLABELED]], [[0], []], [[], []], [[UNLABELED], [UNLABELED, UNLABELED]], [[2]]],
-    ids=["normal", "one-empty", "empty", "unlabelled", "one-person"],
+    ids=["normal", "one-empty", "empty", "unlabeled", "one-person"],
 )
 def test_every_batch_has_the_same_finite_losses(tiny_cfg, scenes, mrfp, rois, meta, ids):
     model = build(
@@ -207,11 +207,11 @@ def test_anchors_are_those_of_the_paper(tiny_cfg):
         tall, wide = size * math.sqrt(ratio), size / math.sqrt(ratio)
         torch.testing.assert_close(height[..., k], torch.full((2, 3), tall))
         torch.testing.assert_close(width[..., k], torch.full((2, 3), wide))
-    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2
     for row in range(2):
         for column in range(3):
             expected = torch.tensor([(column + 0.5) * 8, (row + 0.5) * 8]).expand(12, 2)
-            torch.testing.assert_close(centres[row, column], expected, atol=1e-3, rtol=0)
+            torch.testing.assert_close(centers[row, column], expected, atol=1e-3, rtol=0)
 
 
 def test_a_person_fits_an_anchor_far_better_upright(tiny_cfg):

@@ -20,14 +20,14 @@ BOXES = torch.tensor([[20.0, 30.0, 52.0, 110.0], [33.0, 21.0, 97.0, 149.0]])
 
 
 def ramps(stride: int, channels: int = 2, size: int = 192) -> Tensor:
-    """(1, channels, h, w) map whose channels are, in turns, x and y of the cell's centre."""
-    centres = (torch.arange(size // stride) + 0.5) * stride
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    """(1, channels, h, w) map whose channels are, in turns, x and y of the cell's center."""
+    centers = (torch.arange(size // stride) + 0.5) * stride
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
     return torch.stack([x, y] * (channels // 2))[None]
 
 
-def bin_centres(box: Tensor, height: int, width: int) -> Tensor:
-    """(2, height, width): x and y of the centres of a box's bins."""
+def bin_centers(box: Tensor, height: int, width: int) -> Tensor:
+    """(2, height, width): x and y of the centers of a box's bins."""
     x = box[0] + (torch.arange(width) + 0.5) * (box[2] - box[0]) / width
     y = box[1] + (torch.arange(height) + 0.5) * (box[3] - box[1]) / height
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
@@ -41,10 +41,10 @@ def random_maps(images: int = 1) -> dict[str, Tensor]:
     }
 
 
-def test_bin_centres_by_hand():
-    # A box of width 8 and height 4 in 2x2 bins: centres at a quarter and three quarters.
+def test_bin_centers_by_hand():
+    # A box of width 8 and height 4 in 2x2 bins: centers at a quarter and three quarters.
     expected = [[[12.0, 16.0], [12.0, 16.0]], [[21.0, 21.0], [23.0, 23.0]]]
-    assert bin_centres(torch.tensor([10.0, 20.0, 18.0, 24.0]), 2, 2).tolist() == expected
+    assert bin_centers(torch.tensor([10.0, 20.0, 18.0, 24.0]), 2, 2).tolist() == expected
 
 
 @pytest.mark.parametrize("level, stride", [("res2", 4), ("res3", 8)])
@@ -53,7 +53,7 @@ def test_roi_features_lie_at_their_image_coordinates(tiny_cfg, level, stride):
     pooled = pooler({level: ramps(stride)}, [Boxes(BOXES)])
     assert pooled.shape == (2, 2, 16, 8)
     for roi, box in zip(pooled, BOXES, strict=True):
-        torch.testing.assert_close(roi, bin_centres(box, 16, 8), atol=1e-3, rtol=0)
+        torch.testing.assert_close(roi, bin_centers(box, 16, 8), atol=1e-3, rtol=0)
 
 
 def test_constant_map_gives_constant_features(tiny_cfg):
@@ -64,7 +64,7 @@ def test_constant_map_gives_constant_features(tiny_cfg):
 
 
 def test_both_levels_of_mrfp_lie_on_each_other():
-    # A neck that averages 2x2 bins turns the fine bins' centres into the coarse ones.
+    # A neck that averages 2x2 bins turns the fine bins' centers into the coarse ones.
     pooler = MRFP(
         in_features=["res2", "res3"],
         fine_pooler=ROIPooler((32, 16), (1 / 4,), 2, "ROIAlignV2"),
@@ -74,7 +74,7 @@ def test_both_levels_of_mrfp_lie_on_each_other():
     )
     pooled = pooler({"res2": ramps(4), "res3": ramps(8)}, [Boxes(BOXES)])
     for roi, box in zip(pooled, BOXES, strict=True):
-        torch.testing.assert_close(roi, 2 * bin_centres(box, 16, 8), atol=2e-3, rtol=0)
+        torch.testing.assert_close(roi, 2 * bin_centers(box, 16, 8), atol=2e-3, rtol=0)
 
 
 def test_mrfp_adds_the_coarse_map_and_the_neck_of_the_fine_one(tiny_cfg):

@@ -138,7 +138,7 @@ def test_the_weight_of_the_center_loss_is_not_that_of_the_centers(head):
 
 
 @pytest.mark.parametrize("ids", [[], [-1, -2, -1]])
-def test_nobody_labelled_gives_the_same_losses_as_zeros(head, ids):
+def test_nobody_labeled_gives_the_same_losses_as_zeros(head, ids):
     maps = torch.randn(len(ids), 6, 1, 1, requires_grad=True)
     centers = head.center_loss.centers.clone()
     seen = {"res5": maps}
@@ -181,7 +181,7 @@ def counted():
 
 
 @pytest.mark.parametrize("head", ["SoftmaxHead", "BagOfTricksHead"])
-def test_class_balanced_counts_labelled_boxes_of_all_sets(tiny_cfg, counted, head):
+def test_class_balanced_counts_labeled_boxes_of_all_sets(tiny_cfg, counted, head):
     cfg = tiny_cfg(
         *("MODEL.REID.HEAD", head, "DATASETS.TRAIN", counted),
         *("MODEL.REID.ID_LOSS.NAME", "class_balanced", "MODEL.REID.ID_LOSS.BETA", 0.9),

@@ -61,7 +61,7 @@ def test_embeddings_are_float32_under_autocast(model):
     assert F.cosine_similarity(half, full).min() > 0.99
 
 
-def test_embed_is_the_normalised_head_of_net_of_pooler(model):
+def test_embed_is_the_normalized_head_of_net_of_pooler(model):
     features, boxes = model.base(torch.stack(pictures(128))), [Boxes(torch.tensor(BOXES))]
     branch = model.branch
     maps = {"res3": branch.pooler(features, boxes)}

@@ -28,14 +28,14 @@ def test_loss_by_hand():
     averages = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, -9.0], [-7.0, 7.0]])
     maps = averages[:, :, None, None] + torch.tensor([-3.0, 3.0])  # (4, 2, 1, 2)
     found = losses(head, maps, [0, 1, -1, -2])
-    # Logits 1, 0, 1 with id 0 and 0, 2, 2 with id 1; the unlabelled and the background are out.
+    # Logits 1, 0, 1 with id 0 and 0, 2, 2 with id 1; the unlabeled and the background are out.
     first = math.log(2 * math.e + 1) - 1
     second = math.log(1 + 2 * math.e**2) - 2
     assert found.keys() == {"loss_id"}
     assert found["loss_id"].item() == pytest.approx(0.5 * (first + second) / 2)
 
 
-def test_unlabelled_and_background_get_no_gradient():
+def test_unlabeled_and_background_get_no_gradient():
     torch.manual_seed(0)
     head = without_statistics(SoftmaxHead(in_channels={"res5": 4}, num_ids=3))
     maps = torch.randn(4, 4, 1, 1, requires_grad=True)
@@ -43,7 +43,7 @@ def test_unlabelled_and_background_get_no_gradient():
     assert (maps.grad.abs().sum(dim=(1, 2, 3)) > 0).tolist() == [False, True, False, True]
 
 
-def test_unlabelled_are_in_the_statistics_of_the_neck():
+def test_unlabeled_are_in_the_statistics_of_the_neck():
     torch.manual_seed(0)
     head = SoftmaxHead(in_channels={"res5": 4}, num_ids=3).train()
     maps = torch.randn(5, 4, 2, 1)
@@ -52,7 +52,7 @@ def test_unlabelled_are_in_the_statistics_of_the_neck():
 
 
 @pytest.mark.parametrize("ids", [[], [-1], [-1, -2, -1]])
-def test_nobody_labelled_gives_zero_with_gradients(ids, event_storage):
+def test_nobody_labeled_gives_zero_with_gradients(ids, event_storage):
     head = SoftmaxHead(in_channels={"res5": 4}, num_ids=3)
     maps = torch.randn(len(ids), 4, 1, 1, requires_grad=True)
     loss = losses(head, maps, ids)["loss_id"]

@@ -49,16 +49,16 @@ def chosen(sampler: ReIDSampler, proposals, targets) -> list[tuple[int, list[flo
 @pytest.mark.parametrize("uses_unlabeled", [False, True])
 def test_gt_takes_the_annotations(uses_unlabeled):
     sampler = ReIDSampler("gt", uses_unlabeled=uses_unlabeled)
-    unlabelled = [(UNLABELED, PERSONS[1])] if uses_unlabeled else []
-    assert chosen(sampler, *image([7, UNLABELED])) == [*unlabelled, (7, PERSONS[0])]
+    unlabeled = [(UNLABELED, PERSONS[1])] if uses_unlabeled else []
+    assert chosen(sampler, *image([7, UNLABELED])) == [*unlabeled, (7, PERSONS[0])]
 
 
 @pytest.mark.parametrize("uses_unlabeled", [False, True])
 def test_fg_takes_every_sampled_person(uses_unlabeled):
     sampler = ReIDSampler("fg", uses_unlabeled=uses_unlabeled)
     first = sorted((7, box) for box, owner in zip(SAMPLED, OWNERS, strict=True) if owner == 0)
-    unlabelled = [(UNLABELED, SAMPLED[4])] if uses_unlabeled else []
-    assert chosen(sampler, *image([7, UNLABELED])) == [*unlabelled, *first]
+    unlabeled = [(UNLABELED, SAMPLED[4])] if uses_unlabeled else []
+    assert chosen(sampler, *image([7, UNLABELED])) == [*unlabeled, *first]
 
 
 @pytest.mark.parametrize("num_jitter, extra", [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3)])
@@ -77,8 +77,8 @@ def test_gt_jitter_counts_per_person():
     assert (4, SAMPLED[4]) in found
 
 
-def test_a_proposal_of_an_unlabelled_neighbour_is_not_the_labelled_persons():
-    # IoU .8 with the labelled person, but .9 with the unlabelled one beside: it shows that one.
+def test_a_proposal_of_an_unlabeled_neighbor_is_not_the_labeled_persons():
+    # IoU .8 with the labeled person, but .9 with the unlabeled one beside: it shows that one.
     persons = [[0, 0, 100, 100], [10, 0, 110, 100]]
     proposals, targets = image([7, UNLABELED], persons, [[6, 0, 106, 100]], [1])
     iou = pairwise_iou(targets.gt_boxes, proposals.proposal_boxes)[:, 0]

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes
 from torch import nn
 
 from person_search.data import build_mapper
-from person_search.data.datasets import load_prw
+from person_search.data.readers import load_prw
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, WeightsError
 from person_search.labels import UNLABELED
@@ -70,7 +70,7 @@ NORMAL = [[0, 3], [1, UNLABELED]]
 @pytest.mark.parametrize(
     "ids",
     [NORMAL, [[0], []], [[], []], [[UNLABELED], [UNLABELED] * 2], [[2]]],
-    ids=["normal", "one-empty", "empty", "unlabelled", "one-person"],
+    ids=["normal", "one-empty", "empty", "unlabeled", "one-person"],
 )
 def test_every_batch_has_the_same_finite_losses(build, scenes, name, ids):
     model = build(name).train()
@@ -82,7 +82,7 @@ def test_every_batch_has_the_same_finite_losses(build, scenes, name, ids):
     labeled = any(i >= 0 for of_image in ids for i in of_image)
     for key in ("loss_oim_crops", "loss_id_teacher"):
         assert key not in losses or (losses[key] > 0) == labeled
-    if name == "binet_style":  # an unlabelled person, too, has a crop to agree with
+    if name == "binet_style":  # an unlabeled person, too, has a crop to agree with
         assert (losses["loss_feature_interaction"] > 0) == any(ids)
     sum(losses.values()).backward()
     for key, parameter in model.named_parameters():
@@ -161,14 +161,14 @@ def test_a_roi_knows_the_crop_of_its_person(build, scenes, name, rois):
     model.roi_heads.forward, model.crop_losses = forward, crop_losses
     inputs = scenes([[0, UNLABELED, 3], [], [UNLABELED], [1, 2]])
     model(inputs)
-    unlabelled = [UNLABELED] if name == "binet_style" else []
+    unlabeled = [UNLABELED] if name == "binet_style" else []
     first = [[6, 10, 26, 70], [36, 10, 56, 70], [66, 10, 86, 70]]
-    assert seen["ids"].tolist() == [0, *unlabelled, 3, *unlabelled, 1, 2]
-    assert seen["boxes"][0].tolist() == (first if unlabelled else first[::2])
-    assert [len(b) for b in seen["boxes"]] == [3, 0, 1, 2] if unlabelled else [2, 0, 0, 2]
+    assert seen["ids"].tolist() == [0, *unlabeled, 3, *unlabeled, 1, 2]
+    assert seen["boxes"][0].tolist() == (first if unlabeled else first[::2])
+    assert [len(b) for b in seen["boxes"]] == [3, 0, 1, 2] if unlabeled else [2, 0, 0, 2]
     assert set(seen["crops"].tolist()) == set(range(len(seen["ids"])))
     # The rows of the RoIs that are on one of these persons, in the order of the RoIs.
-    lowest = UNLABELED if unlabelled else 0
+    lowest = UNLABELED if unlabeled else 0
     on_person = [x for x in seen["rois"] if x.has("gt_boxes")]
     keep = [x.gt_person_ids >= lowest for x in on_person]
     expected = torch.cat([x.embeddings[k] for x, k in zip(on_person, keep, strict=True)])

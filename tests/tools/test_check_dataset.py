@@ -16,8 +16,8 @@ from looks_alike import (
     write_market1501,
 )
 
-from person_search.data.datasets import register_all
-from person_search.data.street import draw_street
+from person_search.data.readers import register_all
+from person_search.street import draw_street
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_dataset.py"
 

@@ -20,9 +20,9 @@ import visualize_gallery_size
 from benchmarks.synthetic import Size, synthetic_results
 from street_runs import REPOSITORY, registered
 
-from person_search.data.protocols import GalleryLists, SearchProtocol
 from person_search.errors import ConfigError, ResultsError
 from person_search.evaluation import evaluate_search, resolve_galleries
+from person_search.protocols import GalleryLists, SearchProtocol
 
 
 def run(tool, monkeypatch, *args):
@@ -57,7 +57,7 @@ def test_long_tail_by_hand():
     # 20 identities: one of 40 boxes, one of 20, eighteen of 2; the top 10 % are the first two.
     counts = {0: 40, 1: 20, -1: 7} | dict.fromkeys(range(2, 20), 2)
     numbers = visualize_dataset.BoxStatistics.of(records_of([counts, {}])).summary()
-    assert numbers["boxes"] == 103 and numbers["labelled boxes"] == 96
+    assert numbers["boxes"] == 103 and numbers["labeled boxes"] == 96
     assert numbers["identities"] == 20
     values = [numbers[f"boxes per identity, {name}"] for name in ("min", "median", "max")]
     assert values == [2, 2, 40]

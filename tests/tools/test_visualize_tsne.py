@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from street_runs import registered
 
-from person_search.data.street import draw_domain
+from person_search.street import draw_domain
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import visualize_tsne  # noqa: E402  (found through the line above)
 
 
-def test_the_share_of_neighbours_by_hand():
+def test_the_share_of_neighbors_by_hand():
     angles = np.array([0.0, 0.1, 0.25, 1.5, 1.6])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     # Nearest of each: 1, 0, 1, 4, 3.

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from person_search.data import build_train_loader
 from person_search.data.build import SeededDataset, make_loader
 from person_search.data.crops import cut_out
-from person_search.data.images import read_image
 from person_search.errors import ConfigError
+from person_search.images import read_image
 
 from .common import add_config_arguments, print_rows, read_configs
 

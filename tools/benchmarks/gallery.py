@@ -21,7 +21,7 @@ import torch
 
 from person_search.errors import ConfigError
 from person_search.gallery import Filter, GalleryModel, Persons, open_gallery
-from person_search.gallery.exact import exact_top_k
+from person_search.gallery.engines.exact import exact_top_k
 
 from .common import device_name, in_fresh_process, peak_gib, print_rows
 
@@ -152,7 +152,7 @@ def fill(folder: Path, uri: str) -> dict[str, float]:
         part = np.array(embeds[first : first + ROWS_PER_WRITE])
         gallery.upsert(persons(np.arange(first, first + len(part)), part))
     written = time.perf_counter()
-    gallery.optimise()
+    gallery.optimize()
     gallery.close()
     figures = {"write s": written - start, "index s": time.perf_counter() - written}
     return figures | {"build GiB": peak_gib()}

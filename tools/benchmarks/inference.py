@@ -2,7 +2,7 @@
 
 Weights and pictures are random, but the number of persons is fixed: every frame keeps exactly
 --persons detections, which all get an embedding (compare models at the same number only). Stages:
-base, proposals, box head with its NMS, re-ID branch, and the rest (transfer, normalisation,
+base, proposals, box head with its NMS, re-ID branch, and the rest (transfer, normalization,
 post-processing). They are read in one and the same pass, so they add up to the total; each is the
 median over the repeats. Configs take turns, so that a busy machine slows all of them alike. On a
 GPU every reading waits for it, which costs a little speed.

@@ -18,7 +18,7 @@ class Size:
 
     frames: int
     boxes: int
-    labelled: int
+    labeled: int
     ids: int
     queries: int
     detections: int
@@ -34,7 +34,7 @@ SIZES = {
 
 
 def synthetic_results(size: Size, dim: int = 256, seed: int = 0) -> SearchResults:
-    """Random frames, most persons detected, noisy embeddings around one centre per identity.
+    """Random frames, most persons detected, noisy embeddings around one center per identity.
 
     Args:
         size: how many of everything.
@@ -48,12 +48,12 @@ def synthetic_results(size: Size, dim: int = 256, seed: int = 0) -> SearchResult
         )
     )
     gt_ids = np.full(size.boxes, UNLABELED)
-    labelled = rng.choice(size.boxes, size.labelled, replace=False)
-    gt_ids[labelled] = np.arange(size.labelled) % size.ids
+    labeled = rng.choice(size.boxes, size.labeled, replace=False)
+    gt_ids[labeled] = np.arange(size.labeled) % size.ids
     gt_boxes = _random_boxes(rng, size.boxes)
-    centres = _unit(rng.standard_normal((size.ids, dim)))
+    centers = _unit(rng.standard_normal((size.ids, dim)))
     gt_embs = _unit(
-        np.where(gt_ids[:, None] >= 0, centres[gt_ids], 0) + _noise(rng, size.boxes, dim)
+        np.where(gt_ids[:, None] >= 0, centers[gt_ids], 0) + _noise(rng, size.boxes, dim)
     )
 
     # 94 % of the persons are found; the rest of the detections lie anywhere.
@@ -70,9 +70,9 @@ def synthetic_results(size: Size, dim: int = 256, seed: int = 0) -> SearchResult
     dets = np.concatenate([boxes, rng.uniform(0.5, 1, (size.detections, 1))], axis=1)[order]
 
     if size.gallery is None:
-        query_box = rng.choice(labelled, size.queries, replace=False)
+        query_box = rng.choice(labeled, size.queries, replace=False)
     else:
-        query_box = labelled[: size.queries]  # the first box of every id
+        query_box = labeled[: size.queries]  # the first box of every id
     query_frame = gt_frame[query_box]
     context = np.concatenate([np.r_[b, _others(gt_frame, b)] for b in query_box])
     context_offsets = np.cumsum([0, *(len(_others(gt_frame, b)) + 1 for b in query_box)])

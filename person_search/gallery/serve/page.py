@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from person_search.data.images import decode_image
 from person_search.errors import GalleryError, ImageError, QueryError
+from person_search.images import decode_image
 
 from ..calibration import Thresholds
+from ..engines import Contents, GalleryIndex
 from ..findings import Finding, look_for
-from ..index import Contents, GalleryIndex
 from ..persons import Filter, Hit
 from ..queries import Shown, Wanted, from_the_left
 from ..report import SCENE_SIDE, data_url, hit_cards

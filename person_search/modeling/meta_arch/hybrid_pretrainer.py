@@ -28,7 +28,7 @@ KINDS = ("scene", "crop")
 """Of images: frames of detection sets, and persons of re-ID sets on canvases."""
 
 OIM = "loss_oim"
-"""The loss that is a mean over labelled persons; all others of NAE are means over images."""
+"""The loss that is a mean over labeled persons; all others of NAE are means over images."""
 
 TASKS = "task"
 """The alignment of the two kinds with each other."""
@@ -58,7 +58,7 @@ class HybridPretrainer(PersonSearchRCNN):
     views of persons without identity; those of the domain classifiers. Scenes and canvases are of
     different sizes and go through the model one after the other, so batch norm sees them apart,
     and its running statistics are those of both. Their losses weigh as in one batch: as their
-    numbers of images, and that of identities as their numbers of labelled persons. SimSiam's
+    numbers of images, and that of identities as their numbers of labeled persons. SimSiam's
     predictor follows the learning rate of all else (SimSiam keeps its own constant). Test, and
     state that is needed there, are those of NAE, so a checkpoint is a ``MODEL.WEIGHTS`` of NAE.
 

@@ -80,7 +80,7 @@ class ReIDBaseline(nn.Module):
             return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
 
     def learn(self, images: Tensor, person_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Embeddings (R, D), not normalised, and losses of normalised crops (R, 3, H, W).
+        """Embeddings (R, D), not normalized, and losses of normalized crops (R, 3, H, W).
 
         R may be 0: the losses are 0 then, and their gradients touch every parameter.
         """

@@ -81,10 +81,10 @@ class ScenesAndCrops(PersonSearchRCNN, ABC):
         """Further losses, with the same keys at every call.
 
         Args:
-            images: (N, 3, H, W), normalised.
+            images: (N, 3, H, W), normalized.
             boxes: (n, 4) xyxy in pixels of each image, P in all: persons to cut out. P may be 0.
             ids: (P,) their ids.
-            rois: (R, D) embeddings of RoIs on these persons, not normalised; R may be 0.
+            rois: (R, D) embeddings of RoIs on these persons, not normalized; R may be 0.
             crops: (R,) which of the P persons a RoI shows.
         """
 

@@ -56,7 +56,7 @@ class ReIDBranch(nn.Module):
         }
 
     def forward(self, features: dict[str, Tensor], boxes: list[Boxes]) -> Tensor:
-        """Embeddings (R, D), not normalised, of xyxy boxes in network-input pixels."""
+        """Embeddings (R, D), not normalized, of xyxy boxes in network-input pixels."""
         return self.head(self.maps(features, boxes))
 
     def maps(self, features: dict[str, Tensor], boxes: list[Boxes]) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class ReIDBranch(nn.Module):
     def learn(
         self, features: dict[str, Tensor], boxes: list[Boxes], person_ids: list[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Embeddings (R, D), not normalised, and the head's losses; 0 for nobody.
+        """Embeddings (R, D), not normalized, and the head's losses; 0 for nobody.
 
         Args:
             features, boxes: see :meth:`forward`.

@@ -41,7 +41,7 @@ class EmbedsBoxes:
 
     @staticmethod
     def with_embeddings(rois: list[Instances], embeddings: Tensor) -> list[Instances]:
-        """Add ``embeddings``, (R, D) over all images, not normalised, to the RoIs."""
+        """Add ``embeddings``, (R, D) over all images, not normalized, to the RoIs."""
         for x, rows in zip(rois, embeddings.split([len(x) for x in rois]), strict=True):
             x.embeddings = rows
         return rois

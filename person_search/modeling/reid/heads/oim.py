@@ -102,7 +102,7 @@ class OIMHead(nn.Module):
     def losses(
         self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
-        """The loss of the labelled RoIs; unlabelled persons enter the queue.
+        """The loss of the labeled RoIs; unlabeled persons enter the queue.
 
         Args:
             maps: not read.

@@ -23,7 +23,7 @@ from .base import REID_HEAD_REGISTRY, count_train_ids
 
 
 def train_id_counts(cfg) -> Tensor:
-    """(L,) number of labelled boxes or crops of each identity of ``DATASETS.TRAIN``."""
+    """(L,) number of labeled boxes or crops of each identity of ``DATASETS.TRAIN``."""
     counts = []
     for name in cfg.DATASETS.TRAIN:
         persons = (p for r in DatasetCatalog.get(name) for p in r.get("annotations", [r]))
@@ -111,7 +111,7 @@ class SoftmaxHead(nn.Module):
     def losses(
         self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
-        """Identification loss of the labelled RoIs (STL, Eq. 3); 0 where there is none.
+        """Identification loss of the labeled RoIs (STL, Eq. 3); 0 where there is none.
 
         Args:
             maps: see :meth:`forward`; R may be 0.
@@ -133,7 +133,7 @@ class SoftmaxHead(nn.Module):
 class BagOfTricksHead(SoftmaxHead):
     """Softmax head with triplet and center loss on the pooled features (STL, Eq. 1).
 
-    Both see the feature before the BN neck, not normalised ("Bag of Tricks", 2019).
+    Both see the feature before the BN neck, not normalized ("Bag of Tricks", 2019).
 
     Args:
         triplet_margin: of the batch-hard triplet loss.
