@@ -27,7 +27,7 @@ ROOMS = {
     "precision": {"errors"},
     "layers": set(),
     "modeling": {"layers", "precision"},
-    "data": {"images"},
+    "data": {"images", "importing"},  # coco_style reads what importing wrote
     "street": {"data", "images"},
     "importing": {"data", "images"},
     "evaluation": {"data"},

@@ -14,8 +14,8 @@ from PIL import Image
 from street_runs import registered
 
 from person_search.evaluation import open_set
-from person_search.gallery import lance
 from person_search.gallery.cli import main
+from person_search.gallery.engines import lance
 
 pytest.importorskip("lancedb", reason="needs the extra: pip install -e '.[gallery]'")
 

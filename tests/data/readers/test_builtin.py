@@ -28,7 +28,7 @@ from person_search.protocols import GalleryLists
 from person_search.street import STREET_SIZES as DRAWN_SIZES
 from person_search.street import draw_street
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 READERS = [crowdhuman, cuhk03, cuhk_sysu, eurocity, luperson, market1501, msmt17, posetrack21, prw]
 SEARCH = ["prw", "cuhk_sysu", "posetrack21"]

@@ -156,7 +156,7 @@ def test_a_missing_lmdb(tmp_path, pictures):
 def test_without_lmdb_the_error_says_what_to_install(tmp_path, pictures, monkeypatch):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures)
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(DatasetError, match=re.escape("package lmdb: pip install -e '.[datasets]'")):
+    with pytest.raises(DatasetError, match=r"package lmdb: pip install"):
         load_luperson(folder)
 
 

@@ -20,7 +20,7 @@ from person_search.errors import DatasetError, ImageError
 from person_search.labels import UNLABELED
 from person_search.protocols import GalleryRule
 
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 needs_shared = pytest.mark.skipif(
     not SHARED.exists(), reason="needs the research data beside the repository"
 )
