@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from ablations.tables import TABLES, Row, Table, load_table
 
+from person_search.command import run_program
+from person_search.errors import ConfigError
 from person_search.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +70,7 @@ class Run:
         if self.start:
             self.start.check()
         if found and any(found[key] != wanted[key] for key in wanted):
-            sys.exit(
+            raise ConfigError(
                 f"{self.folder} holds a run of {found['config']} with {' '.join(found['opts'])}, "
                 f"not with {' '.join(self.opts)}: choose another --output, or remove it"
             )
@@ -304,14 +306,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+def main() -> int:
     args = parse(sys.argv[1:])
     table = load_table(args.table)
     for config in table.configs(args.data):
         if not (ROOT / "configs" / f"{config}.yaml").is_file():
-            sys.exit(f"table {table.name} needs configs/{config}.yaml, which does not exist")
-    sys.exit(min(run_table(table, args), 1))
+            raise ConfigError(
+                f"table {table.name} needs configs/{config}.yaml, which does not exist"
+            )
+    return min(run_table(table, args), 1)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -4,7 +4,6 @@ Each part is a module of ``tools/benchmarks`` with ``add_arguments(parser)`` and
 """
 
 import argparse
-import sys
 
 from benchmarks import (
     crop_loader,
@@ -16,7 +15,7 @@ from benchmarks import (
     training_step,
 )
 
-from person_search.errors import PersonSearchError
+from person_search.command import run_program
 
 PARTS = {
     "evaluator": evaluator,
@@ -41,11 +40,8 @@ def main() -> None:
         )
         module.add_arguments(command)
     args = parser.parse_args()
-    try:
-        PARTS[args.part].run(args)
-    except PersonSearchError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    PARTS[args.part].run(args)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

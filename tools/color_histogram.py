@@ -8,7 +8,6 @@ histogram in six horizontal stripes of the box, square-rooted and of unit length
 """
 
 import argparse
-import sys
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 import person_search.data  # noqa: F401  (registers the data sets)
-from person_search.errors import PersonSearchError
+from person_search.command import run_program
 from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search
 from person_search.images import read_image
 
@@ -63,10 +62,7 @@ def main() -> None:
     parser.add_argument("dataset", help="a registered test set, e.g. prw_test")
     parser.add_argument("--save", metavar="FILE.npz", help="also save the embeddings")
     args = parser.parse_args()
-    try:
-        results = embed_dataset(args.dataset)
-    except (PersonSearchError, KeyError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    results = embed_dataset(args.dataset)
     if args.save:
         results.save(args.save)
     metrics = evaluate_search(results, use_gt_boxes=True)
@@ -75,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

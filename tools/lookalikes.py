@@ -12,14 +12,14 @@ import argparse
 import csv
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import person_search.data  # noqa: F401  (registers Street)
-from person_search.errors import DatasetError
+from person_search.command import run_program
+from person_search.errors import ResultsError
 
 QUERIES = re.compile(r"queries_(street_\w+_test)_(search(?:_gt)?)\.csv")
 
@@ -56,20 +56,19 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{'':54}{'look-alikes':^24}{'others':^24}")
     print(f"{'run':40}{'boxes':14}" + f"{'queries':>8}{'mAP':>8}{'top-1':>8}" * 2)
-    for run in args.runs:
-        found = [(p, QUERIES.fullmatch(p.name)) for p in sorted(run.glob("inference/queries_*"))]
+    for folder in args.runs:
+        found = [(p, QUERIES.fullmatch(p.name)) for p in sorted(folder.glob("inference/queries_*"))]
         found = [(path, match) for path, match in found if match]
         if not found:
-            sys.exit(f"{run} holds no queries_street_*.csv: evaluate the run on Street first")
+            raise ResultsError(
+                f"{folder} holds no queries_street_*.csv: evaluate the run on Street first"
+            )
         for path, match in found:
-            try:
-                alike = lookalike_ids(match.group(1))
-            except DatasetError as error:
-                sys.exit(f"DatasetError: {error}")
+            alike = lookalike_ids(match.group(1))
             boxes = "ground truth" if match.group(2).endswith("_gt") else "detected"
             cells = "".join(f"{n:8}{m:8.1f}{t:8.1f}" for n, m, t in compare(path, alike))
-            print(f"{'/'.join(run.parts[-2:]):40}{boxes:14}{cells}")
+            print(f"{'/'.join(folder.parts[-2:]):40}{boxes:14}{cells}")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

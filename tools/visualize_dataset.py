@@ -12,7 +12,6 @@ Shape shorthand in this module:
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +21,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
+from person_search.command import run_program
 from person_search.data.build import OUR_KINDS
 from person_search.data.crop_loaders import load_test_crops
 from person_search.data.crops import cut_out
 from person_search.data.readers.common import image_size
-from person_search.errors import DatasetError, PersonSearchError
+from person_search.errors import DatasetError
 from person_search.images import read_image
 
 BLUE, GREY, RED = "tab:blue", "0.75", "tab:red"
@@ -273,14 +273,11 @@ def main() -> None:
             parser.error(f"no data set {name}; there are {', '.join(ours)}")
     path = args.output or Path("output", "pictures", f"{args.datasets[0]}.png")
     titles, boxes = {}, {}
-    try:
-        for name in args.datasets:
-            records = DatasetCatalog.get(name)
-            titles[name] = f"{name}: {len(records):,} pictures"
-            boxes[name] = BoxStatistics.of(records)
-        draw_datasets(titles, boxes, path)
-    except (PersonSearchError, OSError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    for name in args.datasets:
+        records = DatasetCatalog.get(name)
+        titles[name] = f"{name}: {len(records):,} pictures"
+        boxes[name] = BoxStatistics.of(records)
+    draw_datasets(titles, boxes, path)
     for name in args.datasets:
         print(f"\n{name}")
         print_numbers(boxes[name].summary())
@@ -288,4 +285,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -10,7 +10,6 @@ Needs neither a data set nor a GPU.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from person_search import read_config
+from person_search.command import positive, run_program
 from person_search.data.crops import cut_out
 from person_search.engine import PersonSearchCheckpointer
-from person_search.errors import ConfigError, PersonSearchError
+from person_search.errors import ConfigError
 from person_search.images import read_image
 from person_search.modeling.backbone import STAGES
 
@@ -148,25 +148,22 @@ def main() -> None:
         "--weights", nargs="+", default=[RANDOM], help=f"files, or {RANDOM!r} (default: that)"
     )
     parser.add_argument("--stages", nargs="+", default=["res2", "res3"], help="default: res2 res3")
-    parser.add_argument("--channels", type=int, default=2, help="shown per stage (default: 2)")
+    parser.add_argument("--channels", type=positive, default=2, help="shown per stage (default: 2)")
     parser.add_argument("--output", type=Path, default=Path("output", "pictures", "features.png"))
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs")
     args = parser.parse_args()
-    try:
-        no_data = ["MODEL.DEVICE", "cpu", "MODEL.REID.NUM_IDS", "0"]
-        cfg = read_config(args.config_file, [*args.opts, *no_data])
-        image = network_input(cfg, args.image)
-        rows = [
-            (str(Path(*Path(w).parts[-2:])), stage_maps(initial_model(cfg, w), image, args.stages))
-            for w in args.weights
-        ]
-        picture = image if cfg.INPUT.FORMAT == "RGB" else image[:, :, ::-1]
-        title = f"Feature maps of {Path(args.image).name} before training ({args.config_file})"
-        draw_features(rows, picture, title, args.channels, args.output)
-    except (PersonSearchError, OSError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    no_data = ["MODEL.DEVICE", "cpu", "MODEL.REID.NUM_IDS", "0"]
+    cfg = read_config(args.config_file, [*args.opts, *no_data])
+    image = network_input(cfg, args.image)
+    rows = [
+        (str(Path(*Path(w).parts[-2:])), stage_maps(initial_model(cfg, w), image, args.stages))
+        for w in args.weights
+    ]
+    picture = image if cfg.INPUT.FORMAT == "RGB" else image[:, :, ::-1]
+    title = f"Feature maps of {Path(args.image).name} before training ({args.config_file})"
+    draw_features(rows, picture, title, args.channels, args.output)
     print(args.output)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

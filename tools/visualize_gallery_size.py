@@ -10,7 +10,6 @@ several times; the frames that hold the query's person are always among them.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 import person_search.data  # noqa: F401  (registers the data sets)
-from person_search.errors import PersonSearchError, ResultsError
+from person_search.command import positive, run_program
+from person_search.errors import ResultsError
 from person_search.evaluation import (
     Galleries,
     SearchResults,
@@ -184,31 +184,28 @@ def main() -> None:
     parser.add_argument("results", nargs="+", help="results_<data set>.npz of evaluations")
     parser.add_argument("--names", nargs="+", help="of the curves (default: the runs' folders)")
     parser.add_argument("--dataset", help="test set whose published galleries are searched")
-    parser.add_argument("--sizes", type=int, nargs="+", help="of random galleries, in frames")
-    parser.add_argument("--draws", type=int, default=5, help="random galleries per size")
+    parser.add_argument("--sizes", type=positive, nargs="+", help="of random galleries, in frames")
+    parser.add_argument("--draws", type=positive, default=5, help="random galleries per size")
     parser.add_argument("--gt-boxes", action="store_true", help="search ground-truth boxes")
     parser.add_argument("--score-thresh", type=float, default=0.5)
     parser.add_argument("--output", type=Path, help="PNG (default: gallery_size.png beside file 1)")
     args = parser.parse_args()
     path = args.output or Path(args.results[0]).with_name("gallery_size.png")
     options = {"det_thresh": args.score_thresh, "use_gt_boxes": args.gt_boxes}
-    try:
-        loaded = load_all(args.results, args.names)
-        if args.dataset:
-            curves = {n: curve_of_published(r, args.dataset, **options) for n, r in loaded.items()}
-            caption, subject = PUBLISHED.format(dataset=args.dataset), args.dataset
-        else:
-            curves = {
-                n: curve_of_draws(r, args.sizes, args.draws, **options) for n, r in loaded.items()
-            }
-            first = next(iter(loaded.values()))
-            caption = RULE.format(draws=args.draws, gallery=resolve_galleries(first).rule)
-            subject = first.protocol or "search results"
-        boxes = "ground-truth boxes" if args.gt_boxes else f"detections >= {args.score_thresh:g}"
-        title = f"Person search against gallery size: {subject} ({boxes})"
-        draw_curves(curves, title, caption, path)
-    except (PersonSearchError, KeyError, ValueError, OSError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    loaded = load_all(args.results, args.names)
+    if args.dataset:
+        curves = {n: curve_of_published(r, args.dataset, **options) for n, r in loaded.items()}
+        caption, subject = PUBLISHED.format(dataset=args.dataset), args.dataset
+    else:
+        curves = {
+            n: curve_of_draws(r, args.sizes, args.draws, **options) for n, r in loaded.items()
+        }
+        first = next(iter(loaded.values()))
+        caption = RULE.format(draws=args.draws, gallery=resolve_galleries(first).rule)
+        subject = first.protocol or "search results"
+    boxes = "ground-truth boxes" if args.gt_boxes else f"detections >= {args.score_thresh:g}"
+    title = f"Person search against gallery size: {subject} ({boxes})"
+    draw_curves(curves, title, caption, path)
     width = max(map(len, curves))
     print(f"{'':{width}}{'frames':>9}{'mAP':>16}{'top-1':>16}")
     for name, points in curves.items():
@@ -219,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -9,7 +9,6 @@ is not.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 import person_search.data  # noqa: F401  (registers the data sets)
+from person_search.command import positive, run_program
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, resolve_galleries
 from person_search.evaluation.ranking import best_matches
@@ -119,20 +119,17 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="the registered test set it is of")
     parser.add_argument("--output", help="folder (default: queries/ beside the file)")
     parser.add_argument("--queries", type=int, nargs="*", help="indices (default: twelve)")
-    parser.add_argument("--matches", type=int, default=10, help="matches per query")
+    parser.add_argument("--matches", type=positive, default=10, help="matches per query")
     parser.add_argument("--score-thresh", type=float, default=0.5)
     args = parser.parse_args()
-    try:
-        results = SearchResults.load(args.results)
-        queries = args.queries or spread_queries(results, 12)
-        folder = Path(args.output or os.path.join(os.path.dirname(args.results), "queries"))
-        paths = draw_queries(
-            results, args.dataset, folder, queries, args.matches, args.score_thresh
-        )
-    except (PersonSearchError, KeyError, IndexError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    results = SearchResults.load(args.results)
+    queries = args.queries or spread_queries(results, 12)
+    folder = Path(args.output or os.path.join(os.path.dirname(args.results), "queries"))
+    paths = draw_queries(
+        results, args.dataset, folder, queries, args.matches, args.score_thresh
+    )
     print(f"{len(paths)} pictures in {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

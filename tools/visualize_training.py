@@ -9,10 +9,12 @@ wherever they were evaluated.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from person_search.command import run_program
+from person_search.errors import ResultsError
 
 SEARCH = {"search/mAP": "mAP", "search/top1": "top-1", "detection/AP": "detection AP"}
 
@@ -67,9 +69,11 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="OUTPUT_DIR of a training run")
     args = parser.parse_args()
     if not (args.run / "metrics.json").is_file():
-        sys.exit(f"{args.run} holds no metrics.json: give the OUTPUT_DIR of a training run")
+        raise ResultsError(
+            f"{args.run} holds no metrics.json: give the OUTPUT_DIR of a training run"
+        )
     print(draw_curves(args.run))
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

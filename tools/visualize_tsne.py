@@ -11,7 +11,6 @@ data set: near 100 % where the sets are apart, one in the number of sets where t
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,14 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from person_search import read_config
+from person_search.command import positive, run_program
 from person_search.data import HybridMapper, check_dataset_names
 from person_search.data.build import seeded
 from person_search.data.hybrid_loader import load_hybrid_records
 from person_search.data.transforms import ExpandResize
 from person_search.engine import PersonSearchCheckpointer
-from person_search.errors import ConfigError, PersonSearchError
+from person_search.errors import ConfigError
+from person_search.files import optional_module
 
 RANDOM = "random"
 
@@ -105,32 +106,26 @@ def main() -> None:
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--weights", nargs="+", required=True, help=f"files, or {RANDOM}")
     parser.add_argument(
-        "--number", type=int, default=100, help="persons of each set (default: 100)"
+        "--number", type=positive, default=100, help="persons of each set (default: 100)"
     )
     parser.add_argument("--output", type=Path, default=Path("output/pictures/tsne.png"))
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys, behind --")
     args = parser.parse_args()
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        sys.exit("t-SNE needs scikit-learn: pip install -e '.[tsne]'")
-    try:
-        cfg = read_config(args.config_file, args.opts)
-        check_dataset_names(cfg)
-        if not cfg.DATASETS.TRAIN:
-            raise ConfigError(f"DATASETS.TRAIN of {args.config_file} names no data set")
-        if not torch.cuda.is_available():
-            cfg.MODEL.DEVICE = "cpu"
-        views, domains = draw_persons(cfg, args.number)
-        panels = []
-        for weights in args.weights:
-            seed_all_rng(max(cfg.SEED, 0))
-            model = build_model(cfg).eval()
-            if weights != RANDOM:
-                PersonSearchCheckpointer(model).load(weights)
-            panels.append((weights, embed_persons(model, views)))
-    except PersonSearchError as error:
-        sys.exit(str(error))
+    optional_module("sklearn", "tsne")
+    cfg = read_config(args.config_file, args.opts)
+    check_dataset_names(cfg)
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError(f"DATASETS.TRAIN of {args.config_file} names no data set")
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    views, domains = draw_persons(cfg, args.number)
+    panels = []
+    for weights in args.weights:
+        seed_all_rng(max(cfg.SEED, 0))
+        model = build_model(cfg).eval()
+        if weights != RANDOM:
+            PersonSearchCheckpointer(model).load(weights)
+        panels.append((weights, embed_persons(model, views)))
     kinds = [MetadataCatalog.get(name).evaluator_type for name in cfg.DATASETS.TRAIN]
     names = [f"{n} ({kind})" for n, kind in zip(cfg.DATASETS.TRAIN, kinds, strict=True)]
     draw(panels, domains, names, args.output)
@@ -141,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from person_search import read_config
+from person_search.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -134,7 +135,7 @@ def test_other_settings_are_refused_before_anything_is_lost(trainings, tmp_path)
     run(tmp_path, "--seeds", "1")
     number = len(trainings.commands)
     table = (tmp_path / "Street" / "stl-2.md").read_text()
-    with pytest.raises(SystemExit, match="another --output"):
+    with pytest.raises(ConfigError, match="another --output"):
         run(tmp_path, "--seeds", "1", "SOLVER.EPOCHS", "5")
     assert len(trainings.commands) == number
     assert (tmp_path / "Street" / "stl-2.md").read_text() == table

@@ -17,6 +17,7 @@ import benchmark
 from benchmarks import common, evaluator, hybrid_step, inference, memory, synthetic, training_step
 from street_runs import CONFIG, OPTS, REPOSITORY, registered
 
+from person_search.errors import PersonSearchError
 from person_search.evaluation import evaluate_detection
 
 STL = CONFIG.with_name("stl.yaml")
@@ -70,7 +71,7 @@ def test_the_crop_loaders_give_the_same_crops(street, tmp_path, run):
     (row,) = run("crop_loader", [CROPS], *args, opts=opts)["rows"]
     assert row["same batches"] is True and row["batch"] == 8
     assert row["ratio"] == row["cached crops/s"] / row["decoded crops/s"]
-    with pytest.raises(SystemExit, match="trains on frames"):
+    with pytest.raises(PersonSearchError, match="trains on frames"):
         run("crop_loader", [CONFIG])
 
 
@@ -170,5 +171,5 @@ def test_inference_is_timed_in_the_precision_that_it_says(run, monkeypatch):
     ],
 )
 def test_inference_refuses_what_it_cannot_measure(config, size, persons, message, run):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(PersonSearchError, match=message):
         run("inference", [config], "--sizes", size, "--persons", persons, "--repeats", 1)

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import lookalikes  # noqa: E402  (found through the line above)
 
+from person_search.errors import PersonSearchError
+
 TEST = "street_tiny_test"
 
 
@@ -55,5 +57,5 @@ def test_means_of_the_two_groups(tmp_path, monkeypatch, capsys):
 
 def test_a_run_on_other_data_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lookalikes.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match="evaluate the run on Street first"):
+    with pytest.raises(PersonSearchError, match="evaluate the run on Street first"):
         lookalikes.main()

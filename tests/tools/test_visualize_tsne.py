@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from street_runs import registered
 
+from person_search.errors import PersonSearchError
 from person_search.street import draw_domain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,5 +45,5 @@ def test_a_wrong_name_is_an_error_in_one_line(monkeypatch):
     config = str(ROOT / "configs" / "Hybrid-Pretrain" / "Street.yaml")
     line = ["visualize_tsne.py", "--config-file", config, "--weights", "random", "--"]
     monkeypatch.setattr(sys, "argv", [*line, "DATASETS.TRAIN", "('nowhere',)"])
-    with pytest.raises(SystemExit, match="no data set is called nowhere"):
+    with pytest.raises(PersonSearchError, match="no data set is called nowhere"):
         visualize_tsne.main()
