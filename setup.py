@@ -13,30 +13,34 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["person_search", "person_search.*"]),
+    # What a gallery searched with a pack needs; training needs the extra "train" and detectron2.
     install_requires=[
-        "fvcore",
         "matplotlib",
         "numpy",
         "opencv-python",
         "pillow",
-        "pycocotools",
+        "pyyaml",
         "scipy",
         "tabulate",
-        "torch>=2.2",
-        "torchvision",
         "tqdm",
     ],
     extras_require={
         "datasets": ["h5py", "lmdb"],  # CUHK03; LUPerson's LMDB
         "dev": ["hypothesis", "pytest", "ruff"],
+        "export": ["onnx"],  # tools/export.py
         "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
+        "openvino": ["openvino"],  # packs whose networks are OpenVINO files
+        # Ready models, and galleries of pictures and video to search with them: no torch.
+        "packs": ["av", "lancedb", "onnxruntime>=1.20", "pooch", "requests"],
         "serve": ["gradio>=6.31,<7"],  # the local web page
+        "train": ["fvcore", "pycocotools", "torch>=2.2", "torchvision"],
         "tsne": ["scikit-learn"],  # tools/visualize_tsne.py
     },
     entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
     package_data={
         "person_search.gallery": ["*.html", "*.css", "*.js"],
         "person_search.gallery.serve": ["*.css", "*.js"],
+        "person_search.packs": ["ready/*.yaml"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -35,3 +35,7 @@ class QueryError(PersonSearchError):
 
 class CalibrationError(PersonSearchError):
     """A calibration that is missing, damaged, of another model, or cannot set what is asked for."""
+
+
+class PackError(PersonSearchError):
+    """A pack that is missing, damaged, of wrong settings, or that its runtime cannot run."""

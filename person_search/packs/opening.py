@@ -1,0 +1,95 @@
+"""From a pack's name or folder to a searcher."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from person_search.errors import PackError
+from person_search.structures import GalleryModel, Searcher
+
+from .files import check_files
+from .one_step import OneStepSearcher
+from .ready import find_ready, ready
+from .runtime import open_network
+from .spec import FILE_NAME, PackSpec, read_spec
+from .two_step import Detector, Embedder, TwoStepSearcher
+
+
+def open_pack(
+    pack: str | os.PathLike,
+    *,
+    providers: Sequence[str] = (),
+    threads: int | None = None,
+    tiles: int | None = None,
+    score_thresh: float | None = None,
+) -> Searcher:
+    """Open a pack: every file of it is there and as its hash says, and its networks run.
+
+        searcher = open_pack("yolox-nano-osnet-x0.25")
+        (persons,) = searcher.detect([picture])
+
+    Args:
+        pack: a folder with ``pack.yaml``, or the name of a ready pack that is on this machine.
+        providers: where to run, see :func:`.runtime.open_network`.
+        threads: of the CPU; None: as the runtime likes.
+        tiles: look also into so many tiles along the longer side; None: as the pack says.
+        score_thresh: persons with a lower score are not reported; None: as the pack says.
+
+    Raises:
+        PackError: no such pack, or something is wrong with it.
+    """
+    spec, folder = find_pack(pack)
+    weights_hash = check_files(spec, folder)
+    if score_thresh is not None:
+        if not 0 <= score_thresh <= 1:
+            raise PackError(f"a score threshold lies from 0 to 1, {score_thresh:g} does not")
+        spec = replace(spec, score_thresh=score_thresh)
+    if tiles is not None:
+        spec = _with_tiles(spec, tiles)
+    is_folder = (folder / FILE_NAME).is_file()
+    model = GalleryModel(
+        config=spec.text(),
+        weights=str(folder.resolve()) if is_folder else spec.name,
+        config_hash=spec.config_hash(),
+        weights_hash=weights_hash,
+        dim=spec.dim,
+        score_thresh=spec.score_thresh,
+        kind="pack",
+    )
+    networks = [open_network(folder / n, tuple(providers), threads) for n in spec.models.values()]
+    if spec.kind == "one-step":
+        return OneStepSearcher(*networks, spec.network, model)
+    detector, embedder = networks
+    return TwoStepSearcher(
+        Detector(detector, spec.detector), Embedder(embedder, spec.embedder), model
+    )
+
+
+def find_pack(pack: str | os.PathLike) -> tuple[PackSpec, Path]:
+    """What a pack's ``pack.yaml`` says, and the folder of its files.
+
+    Raises:
+        PackError: no such pack, or it is not on this machine.
+    """
+    name = os.fspath(pack)
+    if (Path(name) / FILE_NAME).is_file():
+        return read_spec(Path(name)), Path(name)
+    if name in ready():
+        found = find_ready(name)
+        if found is None:
+            raise PackError(f"the pack {name} is not here yet: person-search models get {name}")
+        return found
+    if Path(name).is_dir():
+        raise PackError(f"{name} is no pack: it holds no {FILE_NAME}")
+    raise PackError(
+        f"no pack {name}: give a folder with a {FILE_NAME}, or one of {', '.join(ready())}"
+    )
+
+
+def _with_tiles(spec: PackSpec, tiles: int) -> PackSpec:
+    if spec.kind == "one-step":
+        raise PackError("tiles are for two-step packs: a one-step pack looks at the whole picture")
+    if not 1 <= tiles <= 32:
+        raise PackError(f"tiles lie from 1 to 32 along the longer side, {tiles} does not")
+    return replace(spec, detector=replace(spec.detector, tiles=tiles))

@@ -1,0 +1,93 @@
+"""Pictures on their way into a network, and boxes on their way back.
+
+Shape shorthand in this module:
+    n: boxes; H, W: size of a picture; h, w: size of a network's input
+"""
+
+import cv2
+import numpy as np
+
+
+def resize_whole(
+    picture: np.ndarray, size: tuple[int, int], resize: str, fill: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture in the size of a network's input.
+
+    A picture of 720x576 that is letterboxed into 416x416: the scale is min(416 / 720, 416 / 576),
+    so it becomes 416x332 and stands at the top left; the 84 rows below are filled.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        size: (h, w).
+        resize: "letterbox" | "stretch".
+        fill: value of the pixels that a letterbox adds.
+
+    Returns:
+        (h, w, 3) uint8; and (2,) how many of its pixels one pixel of the picture became, in x and
+        in y.
+    """
+    height, width = picture.shape[:2]
+    if resize == "stretch":
+        inside = (size[1], size[0])
+        canvas = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
+    else:
+        scale = min(size[0] / height, size[1] / width)
+        inside = max(1, int(width * scale)), max(1, int(height * scale))
+        canvas = np.full((*size, 3), fill, np.uint8)
+        resized = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
+        canvas[: inside[1], : inside[0]] = resized
+    return canvas, np.array([inside[0] / width, inside[1] / height])
+
+
+def resize_shortest(picture: np.ndarray, min_size: int, max_size: int, divisible: int) -> tuple:
+    """A picture whose shorter side becomes ``min_size``, as detectron2's ``ResizeShortestEdge``.
+
+    720x576 with 900 and 1500: 900 / 576 = 1.5625, so 1125x900.
+
+    Returns:
+        (h, w, 3) uint8, zero where it was padded to a multiple of ``divisible``; (h, w) without
+        the padding; and the scale, as :func:`resize_whole`.
+    """
+    height, width = picture.shape[:2]
+    scale = min(min_size / min(height, width), max_size / max(height, width))
+    inside = int(width * scale + 0.5), int(height * scale + 0.5)
+    resized = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
+    below, right = (-inside[1]) % divisible, (-inside[0]) % divisible
+    padded = cv2.copyMakeBorder(resized, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    return padded, (inside[1], inside[0]), np.array([inside[0] / width, inside[1] / height])
+
+
+def cut_out(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, 3) of an xyxy box, rounded, clipped to the picture, and stretched to ``size``."""
+    height, width = picture.shape[:2]
+    x1, y1, x2, y2 = np.round(box).astype(int)
+    x1, y1 = np.clip([x1, y1], 0, [width - 1, height - 1])
+    x2, y2 = np.clip([x2, y2], [x1 + 1, y1 + 1], [width, height])
+    crop = picture[y1:y2, x1:x2]
+    return cv2.resize(crop, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def to_input(pictures: list[np.ndarray], color: str, mean: tuple, std: tuple) -> np.ndarray:
+    """(n, 3, h, w) float32 of BGR pictures of one size, (pixel - mean) / std."""
+    batch = np.stack(pictures).astype(np.float32)
+    if color == "RGB":
+        batch = batch[..., ::-1]
+    if any(mean):
+        batch = batch - np.array(mean, np.float32)
+    if any(value != 1 for value in std):
+        batch = batch / np.array(std, np.float32)
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+
+def to_picture(boxes: np.ndarray, scale: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(n, 4) boxes of a network's input -> pixels of the picture of ``shape``, clipped to it."""
+    height, width = shape[:2]
+    limits = np.array([width, height, width, height], np.float32)
+    scaled = np.asarray(boxes, np.float32) / np.tile(scale, 2).astype(np.float32)
+    return np.clip(scaled, 0, limits)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """(n, D) rows of length 1."""
+    rows = np.asarray(rows, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
