@@ -12,7 +12,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["person_search", "person_search.*"]),
+    packages=[
+        *find_packages(include=["person_search", "person_search.*"]),
+        "person_search.configs",
+    ],
+    package_dir={"person_search.configs": "configs"},  # a name finds them from any folder
     # What a gallery searched with a pack needs; training needs the extra "train" and detectron2.
     install_requires=[
         "matplotlib",
@@ -38,6 +42,7 @@ setup(
     },
     entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
     package_data={
+        "person_search.configs": ["*.yaml", "*/*.yaml"],
         "person_search.gallery": ["*.html", "*.css", "*.js"],
         "person_search.gallery.serve": ["*.css", "*.js"],
         "person_search.packs": ["ready/*.yaml"],

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
-from person_search.errors import ConfigError
-
 from . import data, modeling  # noqa: F401
+from .config_files import find_config, load_config_file
+from .errors import ConfigError
 
 
 def add_person_search_config(cfg: CN) -> None:
@@ -275,15 +275,22 @@ def add_person_search_config(cfg: CN) -> None:
 def read_config(path: str, opts: Sequence[str] = ()) -> CN:
     """The config of a YAML file, with ``KEY VALUE`` pairs that override it.
 
+    Args:
+        path: a path, or a name such as "PRW/stl_mrfp.yaml", see :func:`find_config`.
+        opts: keys and values in turn.
+
     Raises:
         ConfigError: the file cannot be read, or a key or value is not legal.
     """
     cfg = get_cfg()
     add_person_search_config(cfg)
+    values = load_config_file(find_config(path))
+    if values.get("VERSION", cfg.VERSION) != cfg.VERSION:
+        raise ConfigError(f"{path}: VERSION is {values['VERSION']!r}; legal: {cfg.VERSION}")
     try:
-        cfg.merge_from_file(path)
+        cfg.merge_from_other_cfg(CN(values))
         cfg.merge_from_list(list(opts))
-    except Exception as error:  # yacs, yaml and the file system raise all kinds
+    except Exception as error:  # yacs raises all kinds
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} {' '.join(opts)}: {reason}") from error
+        raise ConfigError(f"{path} {' '.join(map(str, opts))}: {reason}") from error
     return cfg

@@ -15,7 +15,8 @@ LEAVES = {"command", "errors", "files", "labels", "protocols", "registry", "stru
 
 ROOMS = {
     "": {"config"},
-    "config": {"data", "modeling"},  # registers what its keys name
+    "config": {"config_files", "data", "modeling"},  # registers what its keys name
+    "config_files": {"errors"},
     "command": {"errors"},
     "errors": set(),
     "files": {"errors"},

@@ -1,18 +1,21 @@
 """Every config of the repository loads and builds; the STL models have the paper's size."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from torch import nn
 
 from person_search import add_person_search_config
+from person_search.config_files import BASE_KEY, CONFIGS, config_names, load_config_file
 from person_search.modeling.meta_arch import ReIDBaseline
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+FILES = [CONFIGS / name for name in config_names()]
 
 
 def load(path: Path, *opts) -> CfgNode:
@@ -40,6 +43,54 @@ def test_every_config_builds(path):
     reid = model.reid if isinstance(model, ReIDBaseline) else model.roi_heads.reid
     state = reid.head.state_dict()
     assert all(len(state[key]) == 7 for key in ("classifier.weight", "oim.table") if key in state)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
+def test_a_run_writes_where_its_config_lies(path):
+    name = path.relative_to(CONFIGS).with_suffix("")
+    is_family = name.name.startswith("Base-")
+    assert load(path).OUTPUT_DIR == ("./output" if is_family else f"output/{name}")
+
+
+def leaves_of(tree: dict, above: tuple = ()) -> Iterator[tuple]:
+    for key, value in tree.items():
+        yield from leaves_of(value, (*above, key)) if isinstance(value, dict) else [(*above, key)]
+
+
+def without(tree: dict, key: tuple) -> dict:
+    tree = deepcopy(tree)
+    section = tree
+    for part in key[:-1]:
+        section = section[part]
+    del section[key[-1]]
+    return tree
+
+
+def test_no_key_stands_twice_in_one_chain_with_one_value(monkeypatch):
+    """Each key of each file, left out, changes a config that the file is part of."""
+    contents = {path: yaml.safe_load(path.read_text()) for path in CONFIGS.rglob("*.yaml")}
+    part_of = {path: set() for path in contents}
+
+    def resolved(name: str) -> dict:
+        def read(text: str) -> dict:
+            part_of[Path(text)].add(name)
+            return deepcopy(contents[Path(text)])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_text", lambda path, **kwargs: str(path))
+            patch.setattr(yaml, "safe_load", read)
+            return load_config_file(CONFIGS / name)
+
+    whole = {name: resolved(name) for name in config_names()}
+    idle = []
+    for path, content in list(contents.items()):
+        for key in leaves_of(content):
+            if key != (BASE_KEY,):
+                contents[path] = without(content, key)
+                if all(resolved(name) == whole[name] for name in sorted(part_of[path])):
+                    idle.append((str(path.relative_to(CONFIGS)), ".".join(key)))
+        contents[path] = content
+    assert idle == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
