@@ -36,6 +36,7 @@ setup(
         "openvino": ["openvino"],  # packs whose networks are OpenVINO files
         # Ready models, and galleries of pictures and video to search with them: no torch.
         "packs": ["av", "lancedb", "onnxruntime>=1.20", "pooch", "requests"],
+        "safetensors": ["safetensors"],  # MODEL.WEIGHTS of that format
         "serve": ["gradio>=6.31,<7"],  # the local web page
         "train": ["fvcore", "pycocotools", "torch>=2.2", "torchvision"],
         "tsne": ["scikit-learn"],  # tools/visualize_tsne.py

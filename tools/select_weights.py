@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from person_search.engine.weights_file import read_weights_file
 from person_search.errors import WeightsError
 from person_search.files import atomic_write
 
@@ -41,15 +42,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--keep", nargs="+", default=BACKBONE, help="beginnings of keys")
+    parser.add_argument("--below", metavar="KEY", help="of a file that holds several models")
     args = parser.parse_args()
     try:
-        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
-        chosen = select(state.get("model", state), tuple(args.keep))
+        state = read_weights_file(args.checkpoint, args.below).state
+        chosen = select(state, tuple(args.keep))
         with atomic_write(args.output) as temporary:
             torch.save({"model": chosen}, temporary)
-    except WeightsError as error:
-        sys.exit(f"{args.checkpoint}: {error}")
-    except Exception as error:  # torch, pickle and zip raise all kinds
+    except (WeightsError, OSError) as error:
         sys.exit(f"cannot make {args.output} of {args.checkpoint}: {error}")
     print(f"{len(chosen)} tensors are in {args.output}")
 

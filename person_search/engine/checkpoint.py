@@ -12,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from person_search.errors import WeightsError
 from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
 
+from .weights_file import read_weights_file
+
 logger = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"
@@ -78,21 +80,10 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             )
 
     def _load_file(self, filename: str) -> dict:
-        try:
-            loaded = super()._load_file(filename)
-            self._convert_ndarray_to_tensor(loaded["model"])
-            return loaded
-        except Exception as error:  # torch, pickle and zip raise all kinds
-            raise WeightsError(
-                f"{filename} is not a readable weights file ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else 'empty'}); download or copy it "
-                "again. A .pth that holds more than tensors and plain Python values has to be "
-                "saved again as a plain state dict."
-            ) from error
+        file = read_weights_file(filename)
+        return {**file.around, "model": file.state}
 
     def _load_model(self, checkpoint: dict) -> None:
-        # detectron2's own name matching cannot serve one file key to two parts of a model.
-        checkpoint.pop("matching_heuristics", None)
         file_state = checkpoint.pop("model")
         self._strip_ddp_prefix(file_state)
         model = self.model
