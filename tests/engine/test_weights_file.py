@@ -94,7 +94,7 @@ def test_npz(tmp_path):
 
 
 def test_safetensors(tmp_path):
-    pytest.importorskip("safetensors").torch.save_file(STATE, tmp_path / "w.safetensors")
+    pytest.importorskip("safetensors.torch").save_file(STATE, tmp_path / "w.safetensors")
     assert_state(read_weights_file(tmp_path / "w.safetensors"))
 
 
