@@ -33,6 +33,7 @@ setup(
         "dev": ["hypothesis", "pytest", "ruff"],
         "export": ["onnx"],  # tools/export.py
         "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
+        "heif": ["pillow-heif", "pillow>=11.3"],  # pictures of phones: .heic, .avif
         "openvino": ["openvino"],  # packs whose networks are OpenVINO files
         # Ready models, and galleries of pictures and video to search with them: no torch.
         "packs": ["av", "lancedb", "onnxruntime>=1.20", "pooch", "requests"],

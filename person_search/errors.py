@@ -1,8 +1,23 @@
 """The errors a user meets. Each message names the file or key and says what to do about it."""
 
 
+def printable(text: str) -> str:
+    """A text, such as the name of a file, without what would steer a terminal.
+
+        >>> printable("holiday\\x1b[2J.jpg")
+        'holiday\\\\x1b[2J.jpg'
+
+    Control characters, marks that turn the direction of writing, and bytes that are not UTF-8
+    become escapes; line ends stay.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class PersonSearchError(Exception):
     """Base of every error that bad input causes; programming errors stay plain Python errors."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(PersonSearchError):

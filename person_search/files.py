@@ -1,7 +1,9 @@
-"""Writing files whole or not at all, and packages that only some uses need."""
+"""Writing files whole or not at all, what is no file, and packages that only some uses need."""
 
+import errno
 import importlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,21 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_regular_file(path: str | os.PathLike) -> None:
+    """Raises OSError where there is no file, but a folder, or what one might wait for forever."""
+    mode = os.stat(path).st_mode
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a named pipe",
+        stat.S_ISSOCK: "a socket",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+    }
+    for is_kind, kind in kinds.items():
+        if is_kind(mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file", os.fspath(path))
 
 
 def optional_module(

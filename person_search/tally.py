@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from .errors import printable
+
 
 class Tally:
     """Counts that every reader of a user's files ends with.
@@ -52,7 +54,7 @@ class Tally:
         for kind, taken in self._taken.items():
             reasons = [(why, *found) for (of, why), found in self._left.items() if of == kind]
             for why, number, example in reasons or [("", 0, "")]:
-                shown = f"{why} ({example})" if example else why
+                shown = printable(f"{why} ({example})" if example else why)
                 rows.append((kind, taken, number, shown))
                 kind, taken = "", ""  # said once
         width = max((len(str(row[0])) for row in rows), default=0)

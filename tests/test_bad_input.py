@@ -134,7 +134,7 @@ def test_a_text_file_in_place_of_a_picture(failure, street):
     path.write_text("moved to the other disk")
     message = failure()
     assert message.startswith(f"ImageError: {path} is not a readable image") and one_line(message)
-    assert message.endswith("fetch it again")
+    assert message.endswith("copy it again")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ ROOMS = {
     "protocols": {"errors"},
     "registry": {"errors"},
     "structures": {"errors"},
-    "tally": set(),
+    "tally": {"errors"},
     "images": {"errors", "data"},  # data: pictures inside of containers alone
     "precision": {"errors"},
     "layers": set(),

@@ -25,9 +25,8 @@ from person_search.command import run_program
 from person_search.data.build import OUR_KINDS
 from person_search.data.crop_loaders import load_test_crops
 from person_search.data.crops import cut_out
-from person_search.data.readers.common import image_size
 from person_search.errors import DatasetError
-from person_search.images import read_image
+from person_search.images import image_size, read_image
 
 BLUE, GREY, RED = "tab:blue", "0.75", "tab:red"
 RARE = 4
@@ -119,7 +118,7 @@ class BoxStatistics:
 def _height(person: dict) -> float:
     """Of its box, or of the picture that it fills."""
     if person["bbox"] is None:
-        return image_size(Path(person["file_name"]))[0]
+        return image_size(person["file_name"])[0]
     return person["bbox"][3] - person["bbox"][1]
 
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
-from person_search.data.readers.common import image_size
 from person_search.errors import ImageError
-from person_search.images import read_image
+from person_search.images import image_size, read_image
 
 from .annotated import Box, Fault, Frame, PersonId, Place
 

@@ -130,7 +130,7 @@ def png_header(width: int, height: int) -> bytes:
         ("empty.jpg", b"", "not a readable image"),
         ("text.png", b"no picture", "not a readable image"),
         ("cut.png", png_header(100, 100), "not a readable image"),
-        ("bomb.png", png_header(40_000, 40_000), "too large: .* has more than 1073 megapixels"),
+        ("bomb.png", png_header(40_000, 40_000), "too large: it has 1600 megapixels"),
     ],
 )
 def test_broken_pictures(tmp_path, name, content, said):

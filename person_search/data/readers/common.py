@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from PIL import Image
 from scipy.io import loadmat, whosmat
 
-from person_search.errors import DatasetError, ImageError
+from person_search.errors import DatasetError
+from person_search.images import image_size
 from person_search.labels import UNLABELED
 from person_search.protocols import SearchProtocol
 
@@ -26,8 +26,6 @@ STREET = "street"
 """Folder of the drawn data below the root of all data sets: ``<root>/street/<size>``."""
 
 SPLITS = ("train", "test")
-
-_EXIF_ORIENTATION = 274
 
 Protocols = Mapping[str, Callable[[], SearchProtocol]]
 """Protocol name -> its loader. The first name is the default protocol of the data set."""
@@ -179,17 +177,6 @@ def number_persons(raw_ids: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tup
     known = known[known >= 0]
     person_ids = [np.where(ids < 0, UNLABELED, np.searchsorted(known, ids)) for ids in raw_ids]
     return person_ids, tuple(known.astype(int).tolist())
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header, after the rotation that its EXIF data asks for."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            rotated = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{path} is not a readable image ({error}); fetch it again") from error
-    return (width, height) if rotated else (height, width)
 
 
 def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
