@@ -1,8 +1,10 @@
 """Writing files whole or not at all, what is no file, and packages that only some uses need."""
 
 import errno
+import glob
 import importlib
 import os
+import platform
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +22,15 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             temporary.write_bytes(content)
 
     A reader sees the old file or the whole new one, also after a crash of the machine: the content
-    is on the disk before the name is. If the block raises, nothing is left behind.
+    is on the disk before the name is. If the block raises, nothing is left behind; what a killed
+    process leaves, ``<name>.<computer>-<process>.tmp``, is removed when ``path`` is written again.
 
     Raises:
         OSError: the folder is missing or cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    _remove_leftovers(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -34,6 +38,25 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files for ``path`` of processes of this computer that are no more."""
+    begin = f"{path.name}.{platform.node()}-"
+    for leftover in path.parent.glob(f"{glob.escape(begin)}*.tmp"):
+        process = leftover.name.removeprefix(begin).removesuffix(".tmp")
+        if process.isdigit() and not _is_running(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 asks only
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user, or a system that cannot say
+        return True
+    return True
 
 
 def require_regular_file(path: str | os.PathLike) -> None:

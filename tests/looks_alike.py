@@ -14,7 +14,8 @@ from detectron2.data import DatasetCatalog
 from PIL import Image
 from scipy.io import savemat
 
-from person_search.data.crops import crop_records, cut_out
+from person_search.data.crop_cache import cut_out
+from person_search.data.crops import crop_records
 from person_search.images import read_image
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from person_search.data.build import OUR_KINDS
+from person_search.data.catalog import OUR_KINDS
 from person_search.data.readers import register_all
 from person_search.errors import DatasetError
 from person_search.images import read_image

@@ -22,9 +22,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from person_search.command import run_program
-from person_search.data.build import OUR_KINDS
-from person_search.data.crop_loaders import load_test_crops
-from person_search.data.crops import cut_out
+from person_search.data.catalog import OUR_KINDS
+from person_search.data.crop_cache import cut_out
+from person_search.data.crops import load_test_crops
 from person_search.errors import DatasetError
 from person_search.images import image_size, read_image
 

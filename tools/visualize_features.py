@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from person_search import read_config
 from person_search.command import positive, run_program
-from person_search.data.crops import cut_out
+from person_search.data.crop_cache import cut_out
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
 from person_search.images import read_image

@@ -26,8 +26,8 @@ from torch import nn
 from person_search import read_config
 from person_search.command import positive, run_program
 from person_search.data import HybridMapper, check_dataset_names
-from person_search.data.build import seeded
-from person_search.data.hybrid_loader import load_hybrid_records
+from person_search.data.hybrid import load_hybrid_records
+from person_search.data.loading import seeded
 from person_search.data.transforms import ExpandResize
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError

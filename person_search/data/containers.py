@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from detectron2.utils.file_io import PathHandler, PathManager
 
-from person_search.errors import DatasetError, ImageError
-from person_search.files import optional_module
-from person_search.images import CONTAINERS
+from ..errors import DatasetError, ImageError
+from ..files import optional_module
+from ..images import CONTAINERS
 
 _OPEN: dict[str, object] = {}
 """Container -> its LMDB environment or HDF5 file, kept open in this process."""

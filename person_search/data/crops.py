@@ -1,33 +1,34 @@
-"""Crops of persons: what the re-ID half of a person search model is pre-trained on.
+"""Crops of single persons (DATALOADER.SOURCE crops): their records, mappers and loaders.
 
-A crop record is a dict with ``file_name``, ``bbox`` (xyxy in pixels of the file; None: the whole
-picture), ``person_id`` and ``camera_id``; those of re-ID sets say more, see
-:mod:`person_search.data.readers.reid`. Crops are cut out and resized once and kept in one
-memory-mapped file, since decoding whole frames for one person each costs more than training on it.
-
-Shape shorthand in this module:
-    N: number of crops; H, W: their size
+They are what the re-ID half of a person search model is pre-trained on. A crop record is a dict
+with ``file_name``, ``bbox`` (xyxy in pixels of the file; None: the whole picture), ``person_id``
+and ``camera_id``; those of re-ID sets say more, see :mod:`person_search.data.readers.reid`.
 """
 
-import hashlib
-import json
 import logging
-import os
-from collections import defaultdict
-from pathlib import Path
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from tqdm import tqdm
+import torch
+from detectron2.config import configurable
+from detectron2.data import DatasetCatalog, MapDataset
+from detectron2.data import transforms as T
+from detectron2.utils import comm
+from torch.utils.data import DataLoader
 
-from person_search.errors import DatasetError
-from person_search.files import atomic_write
-from person_search.images import read_image
-
-from .containers import file_of
+from ..errors import ConfigError, DatasetError
+from .catalog import kind_of, load_sets, protocols_of
+from .crop_cache import CropCache
+from .loading import SeededDataset, images_per_process, make_loader, shared_seed
+from .mappers import MAPPER_REGISTRY, build_mapper
+from .readers.reid import GALLERY, QUERY
+from .samplers import ClassAwareBatches, InferenceBatches, TrainingBatches
+from .transforms import GaussianBlur, PadAndCrop, RandomErasing, RandomResizedCrop
 
 logger = logging.getLogger(__name__)
+
+
+# ------------------------------------------------------------------------------------- records
 
 
 def crop_records(records: list[dict], every_person: bool = False) -> list[dict]:
@@ -51,7 +52,7 @@ def _crops_of(record: dict) -> list[dict]:
     ]
 
 
-def load_train_crops(names: tuple[str, ...], instance_discrimination: bool = False) -> list[dict]:
+def load_train_crops(names: Sequence[str], instance_discrimination: bool = False) -> list[dict]:
     """Crop records of one or several training sets; their identities are kept apart.
 
     Args:
@@ -62,11 +63,9 @@ def load_train_crops(names: tuple[str, ...], instance_discrimination: bool = Fal
     Raises:
         DatasetError: there is no person, or none of any set has an identity.
     """
-    crops, offset = [], 0
-    for name in names:
-        of_set = crop_records(DatasetCatalog.get(name), every_person=instance_discrimination)
-        crops += [{**c, "person_id": c["person_id"] + offset} for c in of_set]
-        offset += MetadataCatalog.get(name).num_person_ids
+    crops = []
+    for of_set in load_sets(names):
+        crops += crop_records(of_set, every_person=instance_discrimination)
     if instance_discrimination:
         crops = [{**c, "person_id": index} for index, c in enumerate(crops)]
     if not crops:
@@ -77,97 +76,177 @@ def load_train_crops(names: tuple[str, ...], instance_discrimination: bool = Fal
     return crops
 
 
-class CropCache:
-    """The pixels of crop records, cut out once.
+def load_test_crops(name: str) -> tuple[list[dict], list[dict]]:
+    """(query crops, gallery crops) of a test set.
+
+    A re-ID set says which are which. Of a person search set, the queries are those of the default
+    protocol, and the gallery is every box with an identity.
+
+    Raises:
+        DatasetError: a re-ID set without queries: one for training.
+    """
+    frames = DatasetCatalog.get(name)
+    if kind_of(name) == "reid":
+        queries, gallery = ([c for c in frames if c["role"] == r] for r in (QUERY, GALLERY))
+        if not queries:
+            raise DatasetError(f"{name} holds no queries: it is no test set")
+        return queries, gallery
+    protocol = next(iter(protocols_of(name).values()))()
+    queries = [
+        {
+            "file_name": frames[frame]["file_name"],
+            "bbox": box,
+            "person_id": person,
+            "camera_id": frames[frame]["camera_id"],
+        }
+        for frame, box, person in zip(
+            protocol.query_frames.tolist(),
+            protocol.query_boxes.tolist(),
+            protocol.query_ids.tolist(),
+            strict=True,
+        )
+    ]
+    return queries, crop_records(frames)
+
+
+# ------------------------------------------------------------------------------------- mapping
+
+
+def erase_fill(cfg) -> tuple[float, ...]:
+    """What ``INPUT.REID.ERASE_FILL`` writes, one value per channel of an image not normalized."""
+    # The published code erases after normalization, with ImageNet's mean as if it were before. In
+    # our images, which the model normalizes, that value is:
+    mean, std = np.array(cfg.MODEL.PIXEL_MEAN), np.array(cfg.MODEL.PIXEL_STD)
+    fills = {"published": mean + std * mean / 255, "mean": mean}
+    if cfg.INPUT.REID.ERASE_FILL not in fills:
+        raise ConfigError(
+            f"INPUT.REID.ERASE_FILL is {cfg.INPUT.REID.ERASE_FILL!r}; legal: {', '.join(fills)}"
+        )
+    return tuple(fills[cfg.INPUT.REID.ERASE_FILL])
+
+
+@MAPPER_REGISTRY.register()
+class CropMapper:
+    """A crop with its pixels to a model input: ``image`` (3, H, W) and ``person_id``.
+
+    In training, in this order ("Bag of Tricks", 2019): flip, pad and crop, erase.
 
     Args:
-        crops: the records; their order, boxes and files (name, size, time) are the key of the
-            cache, so that no old pixels are taken for new ones.
-        folder: where the cache file goes; made if needed.
-        size: (H, W).
-
-    Attributes:
-        pixels: (N, H, W, 3) uint8 RGB, memory-mapped read-only.
+        is_train: whether to augment.
+        augmentations: detectron2's.
     """
 
-    def __init__(self, crops: list[dict], folder: str | os.PathLike, size: tuple[int, int]):
-        files = [_stamp(name) for name in dict.fromkeys(c["file_name"] for c in crops)]
-        key = json.dumps([size, files, [(c["file_name"], c["bbox"]) for c in crops]])
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        path = Path(folder) / f"crops_{digest[:16]}.npy"
-        self.shape = (len(crops), *size, 3)
-        if not path.exists():
-            try:
-                self._write(crops, path)
-            except OSError as error:
-                need = int(np.prod(self.shape)) // 2**20 + 1
-                raise DatasetError(
-                    f"cannot write the crop cache {path} ({error}): it needs {need} MB; choose "
-                    "another folder with INPUT.REID.CROP_CACHE"
-                ) from error
-        self.pixels = self._open(path)
+    source = "crops"
 
-    def _open(self, path: Path) -> np.ndarray:
-        remedy = f"remove {path}, it will be made again"
-        try:
-            pixels = np.lib.format.open_memmap(path, "r")
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"damaged crop cache ({error}): {remedy}") from error
-        if pixels.shape != self.shape or pixels.dtype != np.uint8:
-            raise DatasetError(
-                f"the crop cache holds {pixels.dtype} {pixels.shape}, not uint8 {self.shape}: "
-                f"{remedy}"
+    @configurable
+    def __init__(self, is_train: bool, *, augmentations: list):
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+
+    @classmethod
+    def from_config(cls, cfg, is_train: bool = True) -> dict:
+        if not is_train:
+            return {"is_train": False, "augmentations": []}
+        keys = cfg.INPUT.REID
+        augmentations = [T.RandomFlip()]
+        if keys.PAD:
+            augmentations.append(PadAndCrop(keys.PAD))
+        if keys.ERASE_PROB:
+            augmentations.append(RandomErasing(keys.ERASE_PROB, erase_fill(cfg)))
+        return {"is_train": True, "augmentations": augmentations}
+
+    def __call__(self, record: dict) -> dict:
+        """Map a crop record with ``pixels`` (H, W, 3) uint8."""
+        if "pixels" not in record:
+            raise ConfigError(
+                f"{type(self).__name__} got a record without pixels ({record['file_name']}): its "
+                "records come from person_search.data.build_train_loader or build_test_loader "
+                "with DATALOADER.SOURCE crops"
             )
-        return pixels
-
-    def _write(self, crops: list[dict], path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        by_file = defaultdict(list)
-        for index, crop in enumerate(crops):
-            by_file[crop["file_name"]].append(index)
-        with atomic_write(path) as temporary:
-            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, self.shape)
-            _reserve(temporary)
-            for file_name, indices in tqdm(
-                by_file.items(), desc="cutting out persons", unit="frame", disable=None
-            ):
-                image = read_image(file_name, "RGB")
-                for index in indices:
-                    pixels[index] = cut_out(image, crops[index]["bbox"], self.shape[1:3])
-            pixels.flush()
-        logger.info("%d crops: %s", len(crops), path)
+        aug_input = T.AugInput(np.array(record["pixels"], dtype=np.float32))
+        self.augmentations(aug_input)
+        image = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        result = {k: v for k, v in record.items() if k != "pixels"}
+        return {**result, "image": torch.as_tensor(image)}
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of change of a file; (0, 0) where it is missing, which reading it will say."""
-    try:
-        found = os.stat(file_of(path))
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+@MAPPER_REGISTRY.register()
+class SelfSupervisedCropMapper(CropMapper):
+    """Views for self-supervised learning: position, size, color and sharpness say nothing.
 
-
-def _reserve(path: Path) -> None:
-    """Take the disk space of a file now: writing to a mapped file on a full disk kills Python."""
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def cut_out(image: np.ndarray, bbox: list[float] | None, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 of an xyxy box, clipped to the image and resized without keeping its shape.
-
-    Args:
-        image: (h, w, 3) uint8.
-        bbox: xyxy in pixels; None: the whole image.
-        size: (H, W).
+    In training, in this order: flip, a part of the crop at full size, gray (one in five), blur (one
+    in two), erase. Those of MoCo v2 without its jitter of colors, which tell persons apart, and
+    with erasing, as LUPerson's authors found best (Fu et al., CVPR 2021).
     """
-    height, width = image.shape[:2]
-    if bbox is not None:
-        x1, y1, x2, y2 = np.round(bbox).astype(int)
-        x1, y1 = np.clip([x1, y1], 0, [width - 1, height - 1])
-        x2, y2 = np.clip([x2, y2], [x1 + 1, y1 + 1], [width, height])
-        image = image[y1:y2, x1:x2]
-    shrinks = image.shape[0] > size[0]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=interpolation)
+
+    @classmethod
+    def from_config(cls, cfg, is_train: bool = True) -> dict:
+        if not is_train:
+            return {"is_train": False, "augmentations": []}
+        augmentations = [
+            T.RandomFlip(),
+            RandomResizedCrop((0.2, 1.0)),
+            T.RandomApply(T.RandomSaturation(0.0, 0.0), prob=0.2),
+            T.RandomApply(GaussianBlur((0.1, 2.0)), prob=0.5),
+            RandomErasing(cfg.INPUT.REID.ERASE_PROB, erase_fill(cfg)),
+        ]
+        return {"is_train": True, "augmentations": augmentations}
+
+
+# ------------------------------------------------------------------------------------- loading
+
+
+class CroppedRecords(Sequence):
+    """Crop records joined with their pixels, read when asked for."""
+
+    def __init__(self, crops: list[dict], cache: CropCache):
+        self.crops, self.pixels = crops, cache.pixels
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> dict:
+        return {**self.crops[index], "pixels": self.pixels[index], "crop_index": index}
+
+
+def train_records(cfg) -> list[dict]:
+    """The crop records of ``DATASETS.TRAIN``."""
+    return load_train_crops(cfg.DATASETS.TRAIN, cfg.DATALOADER.INSTANCE_DISCRIMINATION)
+
+
+def train_loader(cfg, crops: list[dict]) -> DataLoader:
+    """Endless loader of training batches of crops, class-aware or plainly shuffled."""
+    seed, batch_size = shared_seed(cfg), images_per_process(cfg)
+    if cfg.DATALOADER.CLASS_AWARE:
+        batches = _class_aware(cfg, crops, batch_size, seed)
+    else:
+        batches = TrainingBatches([0] * len(crops), batch_size, seed)
+    logger.info("%d crops, %d per batch and process", len(crops), batch_size)
+    dataset = SeededDataset(_with_pixels(cfg, crops), build_mapper(cfg, is_train=True), seed)
+    return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+
+
+def _class_aware(cfg, crops: list[dict], batch_size: int, seed: int) -> ClassAwareBatches:
+    instances = cfg.DATALOADER.NUM_INSTANCE
+    if instances < 1 or batch_size % instances:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH}, shared by "
+            f"{comm.get_world_size()} processes, is no multiple of DATALOADER.NUM_INSTANCE "
+            f"{instances}"
+        )
+    person_ids = [c["person_id"] for c in crops]
+    return ClassAwareBatches(person_ids, cfg.SOLVER.IMS_PER_BATCH // instances, instances, seed)
+
+
+def test_loader(cfg, name: str) -> DataLoader:
+    """Loader of the query crops, then the gallery crops, of a test set; see ``crop_index``."""
+    queries, gallery = load_test_crops(name)
+    crops = _with_pixels(cfg, queries + gallery)
+    batches = InferenceBatches([tuple(cfg.INPUT.REID.SIZE)] * len(crops), cfg.TEST.IMS_PER_BATCH)
+    dataset = MapDataset(crops, build_mapper(cfg, is_train=False))
+    return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+
+
+def _with_pixels(cfg, crops: list[dict]) -> CroppedRecords:
+    cache = CropCache(crops, cfg.INPUT.REID.CROP_CACHE, tuple(cfg.INPUT.REID.SIZE))
+    return CroppedRecords(crops, cache)

@@ -7,8 +7,6 @@ from fvcore.transforms.transform import CropTransform, NoOpTransform, PadTransfo
 from PIL import Image
 from torchvision.transforms.functional import adjust_hue
 
-from person_search.errors import ConfigError
-
 
 class PadAndCrop(T.Augmentation):
     """Pads with zeros on all sides, then crops a random window of the old size.
@@ -186,15 +184,17 @@ class ExpandResize(T.Augmentation):
         ratio: smallest and largest multiple, at least 1; drawn uniformly.
         size: (height, width) of the scene.
         fill: of the canvas, one value per channel.
+
+    Raises:
+        ValueError: the canvas would be smaller than the picture, or the range is empty.
     """
 
     def __init__(self, ratio: tuple[float, float], size: tuple[int, int], fill: tuple[float, ...]):
         super().__init__()
         if not 1 <= ratio[0] <= ratio[1]:
-            raise ConfigError(
-                f"expand_resize: the canvas is {ratio[0]} to {ratio[1]} times the picture; it "
-                "cannot be smaller than the picture, nor the range be empty: correct "
-                "INPUT.HYBRID.EXPAND_RATIO"
+            raise ValueError(
+                f"a canvas of {ratio[0]} to {ratio[1]} times the picture: it cannot be smaller "
+                "than the picture, and the range cannot be empty"
             )
         self._init(locals())
 
@@ -211,10 +211,15 @@ class ExpandResize(T.Augmentation):
         )
 
 
+class DoesNotFit(ValueError):
+    """A picture is larger than the canvas that it is to be put on."""
+
+
 class RandomPaste(T.Augmentation):
     """A picture of a person as a scene: at its own size, at a random place of a fixed canvas.
 
-    "random_paste", which hybrid pre-training was compared with (Tian et al., AAAI 2024).
+    "random_paste", which hybrid pre-training was compared with (Tian et al., AAAI 2024). A picture
+    larger than the canvas raises :class:`DoesNotFit`.
 
     Args:
         size: (height, width) of the canvas.
@@ -228,9 +233,8 @@ class RandomPaste(T.Augmentation):
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
         if height > self.size[0] or width > self.size[1]:
-            raise ConfigError(
-                f"random_paste: a picture of {width}x{height} does not fit on a canvas of "
-                f"{self.size[1]}x{self.size[0]}: raise INPUT.HYBRID.PASTE_SIZE (height, width), "
-                "or set INPUT.HYBRID.CANVAS expand_resize"
+            raise DoesNotFit(
+                f"a picture of {width}x{height} does not fit on a canvas of "
+                f"{self.size[1]}x{self.size[0]}"
             )
         return _place_anywhere((height, width), self.size, self.fill)

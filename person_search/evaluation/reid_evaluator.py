@@ -13,7 +13,7 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import load_test_crops
 from person_search.errors import ResultsError
 
 from .reid import ReIDMetrics, evaluate_reid

@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from person_search.data.build import query_boxes_of, select_protocols
+from person_search.data.catalog import query_boxes_of, select_protocols
 from person_search.errors import ConfigError, ResultsError
 from person_search.protocols import SearchProtocol
 

@@ -16,7 +16,7 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from person_search.data import check_dataset_names
-from person_search.data.build import protocols_of
+from person_search.data.catalog import protocols_of
 from person_search.errors import CalibrationError
 from person_search.evaluation import (
     RATES,

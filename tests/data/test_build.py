@@ -12,16 +12,18 @@ from detectron2.utils import comm
 from street_runs import registered
 
 from person_search.data import (
-    GalleryRule,
-    SearchProtocol,
     build_test_loader,
     build_train_loader,
+    count_train_samples,
+    frames,
     load_train_records,
     select_protocols,
 )
-from person_search.data.build import query_boxes_of, seeded
+from person_search.data.catalog import query_boxes_of
+from person_search.data.loading import seeded
 from person_search.data.readers.common import Split, register_split
 from person_search.errors import ConfigError, DatasetError
+from person_search.protocols import GalleryRule, SearchProtocol
 
 SMALL_INPUT = (
     *("INPUT.MIN_SIZE_TRAIN", (48, 60)),
@@ -98,6 +100,26 @@ def test_a_training_set_without_persons_is_an_error_that_names_it(register_toy):
         load_train_records((name,))
 
 
+@pytest.mark.parametrize("person_id, said", [(None, "has no person_id"), (2, "num_person_ids 2")])
+def test_a_person_without_a_legal_id_is_an_error(register_toy, person_id, said):
+    name = register_toy("toy_a", [[0], [1, 0]], num_person_ids=2)
+    person = DatasetCatalog.get(name)[1]["annotations"][1]
+    person.pop("person_id")
+    if person_id is not None:
+        person["person_id"] = person_id
+    with pytest.raises(DatasetError, match=f"toy_a: .*toy_a/1.jpg .*{said}"):
+        load_train_records((name,))
+
+
+def test_metadata_without_the_number_of_identities_is_an_error():
+    DatasetCatalog.register("toy_own", lambda: [])
+    try:
+        with pytest.raises(ConfigError, match="toy_own lacks num_person_ids: set MetadataCatalog"):
+            load_train_records(("toy_own",))
+    finally:
+        DatasetCatalog.remove("toy_own")
+
+
 @pytest.mark.parametrize("read", [select_protocols, build_test_loader])
 def test_a_training_set_cannot_be_tested_on(tiny_cfg, read):
     with pytest.raises(ConfigError, match="DATASETS.TEST: street_tiny_train has no queries"):
@@ -127,6 +149,40 @@ def train_batches(cfg, number: int, workers: int = 0, start: int = 0, seed: int 
 @pytest.fixture
 def train_cfg(tiny_cfg):
     return tiny_cfg(*SMALL_INPUT, "DATASETS.TRAIN", ("street_tiny_train",))
+
+
+def test_records_are_loaded_once_for_their_number_and_their_loader(train_cfg, monkeypatch):
+    loads = []
+    load = frames.train_records
+    monkeypatch.setattr(frames, "train_records", lambda cfg: loads.append(1) or load(cfg))
+    assert count_train_samples(train_cfg) == 24
+    build_train_loader(train_cfg)
+    assert len(loads) == 1
+    count_train_samples(train_cfg)  # nothing is kept for a second loader
+    train_cfg.DATASETS.FRACTION = 0.5
+    assert count_train_samples(train_cfg) == 12
+    assert len(loads) == 3
+
+
+def test_a_data_set_that_was_registered_anew_is_loaded_anew(train_cfg, register_toy):
+    train_cfg.DATASETS.TRAIN = (register_toy("toy_a", [[0]], 1),)
+    assert count_train_samples(train_cfg) == 1
+    DatasetCatalog.remove("toy_a")
+    MetadataCatalog.remove("toy_a")
+    DatasetCatalog.register("toy_a", lambda: DatasetCatalog.get("street_tiny_train"))
+    MetadataCatalog.get("toy_a").num_person_ids = 8
+    assert count_train_samples(train_cfg) == 24
+
+
+@pytest.mark.parametrize("key", ["INPUT.MAPPER", "MODEL.META_ARCHITECTURE"])
+def test_mapper_and_model_have_to_be_made_for_the_source(train_cfg, key):
+    wrong = {"INPUT.MAPPER": "CropMapper", "MODEL.META_ARCHITECTURE": "ReIDBaseline"}[key]
+    train_cfg.merge_from_list([key, wrong])
+    for build in (count_train_samples, build_train_loader):
+        with pytest.raises(ConfigError, match=f"{key} {wrong} is made for DATALOADER.SOURCE crops"):
+            build(train_cfg)
+    with pytest.raises(ConfigError, match=f"{key} {wrong} is made for"):
+        build_test_loader(train_cfg, "street_tiny_test")
 
 
 def test_workers_change_nothing(train_cfg):

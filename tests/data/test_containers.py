@@ -12,7 +12,7 @@ from looks_alike import noise, save, write_cuhk03_release, write_luperson_lmdb
 from torch.utils.data import DataLoader
 
 from person_search.data.containers import file_of, is_member
-from person_search.data.crops import CropCache, cut_out
+from person_search.data.crop_cache import CropCache, cut_out
 from person_search.errors import DatasetError
 from person_search.images import read_image
 

@@ -12,9 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from street_runs import registered
 
-from person_search.data import build_test_loader, build_train_loader, count_train_samples
-from person_search.data.crop_loaders import ClassAwareBatches, load_test_crops
-from person_search.data.crops import cut_out, load_train_crops
+from person_search.data import (
+    build_mapper,
+    build_test_loader,
+    build_train_loader,
+    count_train_samples,
+)
+from person_search.data.crop_cache import cut_out
+from person_search.data.crops import load_test_crops, load_train_crops
+from person_search.data.samplers import ClassAwareBatches
 from person_search.errors import ConfigError
 from person_search.images import read_image
 
@@ -186,7 +192,8 @@ def test_an_epoch_counts_crops(crop_cfg):
         a for f in DatasetCatalog.get(TRAIN) for a in f["annotations"] if a["person_id"] >= 0
     ]
     assert count_train_samples(crop_cfg()) == len(labeled) > 0
-    assert count_train_samples(crop_cfg("DATALOADER.SOURCE", "frames")) <= 24
+    frames = ("DATALOADER.SOURCE", "frames", "INPUT.MAPPER", "PersonSearchMapper")
+    assert count_train_samples(crop_cfg(*frames)) <= 24
 
 
 @pytest.mark.parametrize(
@@ -202,6 +209,11 @@ def test_an_epoch_counts_crops(crop_cfg):
 def test_illegal_options_are_errors(crop_cfg, opts, message):
     with pytest.raises(ConfigError, match=message):
         build_train_loader(crop_cfg(*opts))
+
+
+def test_records_of_another_loader_are_an_error(crop_cfg):
+    with pytest.raises(ConfigError, match="mine.jpg.*build_train_loader.*SOURCE crops"):
+        build_mapper(crop_cfg(), is_train=True)({"file_name": "mine.jpg", "person_id": 3})
 
 
 def test_the_test_loader_gives_queries_then_gallery(crop_cfg):

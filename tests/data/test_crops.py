@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from person_search.data import crops as crops_module
-from person_search.data.crops import CropCache, crop_records, cut_out, load_train_crops
+from person_search.data import crop_cache
+from person_search.data.crop_cache import CropCache, cut_out
+from person_search.data.crops import crop_records, load_train_crops
 from person_search.errors import DatasetError, ImageError
 
 SIZE = (16, 8)
@@ -141,7 +142,7 @@ def test_the_cache_holds_each_crop_in_rgb(records, image, tmp_path):
 def test_it_is_written_once(records, tmp_path, monkeypatch):
     first = CropCache(records, tmp_path / "crops", SIZE)
     (path,) = (tmp_path / "crops").iterdir()  # and no temporary file beside it
-    monkeypatch.setattr(crops_module, "read_image", None)  # a second writing would need it
+    monkeypatch.setattr(crop_cache, "read_image", None)  # a second writing would need it
     second = CropCache(records, tmp_path / "crops", SIZE)
     assert np.array_equal(first.pixels, second.pixels)
     assert list((tmp_path / "crops").iterdir()) == [path]

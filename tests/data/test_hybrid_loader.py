@@ -18,14 +18,15 @@ from looks_alike import (
 )
 
 from person_search.data import build_train_loader, count_train_samples
-from person_search.data.build import choose_fraction
-from person_search.data.hybrid_loader import HybridBatches, load_hybrid_records
+from person_search.data.frames import choose_fraction
+from person_search.data.hybrid import load_hybrid_records
 from person_search.data.readers import (
     register_crowdhuman,
     register_luperson,
     register_market1501_style,
     register_prw,
 )
+from person_search.data.samplers import HybridBatches
 from person_search.errors import ConfigError, DatasetError
 from person_search.labels import UNLABELED
 
@@ -106,7 +107,7 @@ def test_a_resumed_loader_shows_the_same(cfg):
 
 
 def said_by_the_loader(cfg, caplog) -> str:
-    logger = logging.getLogger("person_search.data.hybrid_loader")
+    logger = logging.getLogger("person_search.data.hybrid")
     with caplog.at_level(logging.INFO, logger=logger.name):
         logger.addHandler(caplog.handler)
         build_train_loader(cfg)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from person_search.data import HybridMapper, build_mapper
-from person_search.data.build import seeded
-from person_search.data.hybrid_mapper import CROP, SCENE
+from person_search.data.hybrid import CROP, SCENE
+from person_search.data.loading import seeded
 from person_search.data.transforms import RandomPaste
 from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
@@ -188,5 +188,13 @@ def test_illegal_keys_are_errors(tiny_cfg, opts, message):
 def test_a_picture_larger_than_the_canvas_of_random_paste_is_an_error(picture, tiny_cfg):
     cfg = hybrid_cfg(tiny_cfg, "INPUT.HYBRID.CANVAS", "random_paste")
     cfg.INPUT.HYBRID.PASTE_SIZE = (64, 64)
-    with pytest.raises(ConfigError, match="80x60 does not fit on a canvas of 64x64"):
+    message = "scene.png: .*80x60 does not fit on a canvas of 64x64: raise INPUT.HYBRID.PASTE_SIZE"
+    with pytest.raises(ConfigError, match=message):
         build_mapper(cfg, is_train=True)(crop(picture))
+
+
+def test_records_of_another_loader_are_an_error(picture, tiny_cfg):
+    record = scene(picture, [[4, 6, 24, 46]], [3])
+    del record["kind"], record["domain_id"]
+    with pytest.raises(ConfigError, match="scene.png.*build_train_loader.*SOURCE hybrid"):
+        build_mapper(hybrid_cfg(tiny_cfg), is_train=True)(record)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from person_search import add_person_search_config
 from person_search.data import MAPPER_REGISTRY, PersonSearchMapper, build_mapper
-from person_search.errors import ImageError
+from person_search.errors import DatasetError, ImageError
 
 HEIGHT, WIDTH = 60, 80
 
@@ -132,6 +132,13 @@ def test_crowd_regions_are_no_persons(picture):
     record["annotations"][0]["iscrowd"] = 1
     record["annotations"][1]["iscrowd"] = 0
     assert make_mapper()(record)["instances"].gt_person_ids.tolist() == [1]
+
+
+def test_a_person_without_person_id_is_an_error_that_names_the_picture(picture):
+    record = make_record(picture, [[1, 1, 9, 9]])
+    del record["annotations"][0]["person_id"]
+    with pytest.raises(DatasetError, match="scene.png has no person_id: .*-1 to persons without"):
+        make_mapper()(record)
 
 
 def test_boxes_in_xywh_are_understood(picture):

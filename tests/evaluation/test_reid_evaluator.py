@@ -12,7 +12,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from street_runs import registered
 
-from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import load_test_crops
 from person_search.errors import ConfigError, ResultsError
 from person_search.evaluation import build_evaluator
 from person_search.evaluation.reid_evaluator import ReIDEvaluator

@@ -8,7 +8,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 from street_runs import registered
 
-from person_search.data.build import protocols_of
+from person_search.data.catalog import protocols_of
 from person_search.errors import CalibrationError, ConfigError
 from person_search.evaluation import OpenSetScores, fit_open_set
 from person_search.gallery.calibration import (

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from person_search.data import build_train_loader
-from person_search.data.build import SeededDataset, make_loader
-from person_search.data.crops import cut_out
+from person_search.data.crop_cache import cut_out
+from person_search.data.loading import SeededDataset, make_loader
 from person_search.errors import ConfigError
 from person_search.images import read_image
 

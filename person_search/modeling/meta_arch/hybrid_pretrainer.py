@@ -72,6 +72,7 @@ class HybridPretrainer(PersonSearchRCNN):
         kwargs: of ``GeneralizedRCNN``.
     """
 
+    source = "hybrid"  # the DATALOADER.SOURCE that it learns from
     training_only = ("predictor.", "alignments.")
 
     @configurable

@@ -29,6 +29,8 @@ class ReIDBaseline(nn.Module):
         ConfigError: the branch has another pooler.
     """
 
+    source = "crops"  # the DATALOADER.SOURCE that it learns from
+
     @configurable
     def __init__(
         self,

@@ -12,7 +12,7 @@ from looks_alike import coco_box, coco_image, write_coco
 from street_runs import registered
 
 from person_search.data import load_train_records
-from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import load_test_crops
 from person_search.data.readers import (
     load_coco_style,
     load_coco_style_protocols,

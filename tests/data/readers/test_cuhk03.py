@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from looks_alike import noise, write_cuhk03_protocol, write_cuhk03_release
 from street_runs import REPOSITORY
 
-from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import load_test_crops
 from person_search.data.readers import load_cuhk03, register_cuhk03
 from person_search.errors import DatasetError, ImageError
 from person_search.images import read_image

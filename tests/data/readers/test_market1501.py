@@ -14,8 +14,7 @@ from scipy.io import loadmat
 from street_runs import REPOSITORY, arguments, registered, train_net
 
 from person_search.data import build_test_loader, build_train_loader
-from person_search.data.crop_loaders import load_test_crops
-from person_search.data.crops import load_train_crops
+from person_search.data.crops import load_test_crops, load_train_crops
 from person_search.data.readers import load_market1501_style, register_market1501_style
 from person_search.errors import ConfigError, DatasetError
 from person_search.evaluation import ReIDEvaluator, build_evaluator

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from looks_alike import Shot, msmt17_name, noise, write_msmt17
 from street_runs import REPOSITORY
 
-from person_search.data.crop_loaders import load_test_crops
+from person_search.data.crops import load_test_crops
 from person_search.data.readers import load_msmt17, register_msmt17
 from person_search.errors import DatasetError
 
