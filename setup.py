@@ -45,7 +45,7 @@ setup(
     entry_points={"console_scripts": ["person-search = person_search.gallery.cli:main"]},
     package_data={
         "person_search.configs": ["*.yaml", "*/*.yaml"],
-        "person_search.gallery": ["*.html", "*.css", "*.js"],
+        "person_search.gallery.report": ["*.html", "*.css", "*.js"],
         "person_search.gallery.serve": ["*.css", "*.js"],
         "person_search.packs": ["ready/*.yaml"],
     },

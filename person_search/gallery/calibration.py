@@ -11,12 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-from person_search.data import check_dataset_names
-from person_search.data.catalog import protocols_of
 from person_search.errors import CalibrationError
 from person_search.evaluation import (
     RATES,
@@ -30,9 +26,7 @@ from person_search.evaluation import (
 from person_search.evaluation.segments import lengths_to_offsets
 from person_search.files import atomic_write
 from person_search.images import read_image
-
-from .engines import GalleryModel
-from .searcher import PersonSearcher
+from person_search.structures import GalleryModel, Searcher
 
 MODEL_FIELDS = ("weights_hash", "config_hash", "score_thresh", "dim")
 """What has to be as it was; of :class:`GalleryModel`."""
@@ -73,30 +67,6 @@ Thresholds = Callable[[int], Threshold]
 """By the number of persons that are searched."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether somebody is in the gallery.
-
-    Attributes:
-        threshold: what is enough.
-        best: similarity of the most similar person there; None: there is nobody.
-    """
-
-    threshold: Threshold
-    best: float | None
-
-    @property
-    def in_gallery(self) -> bool:
-        """Yes or no."""
-        return self.best is not None and self.best >= self.threshold.similarity
-
-    def __str__(self) -> str:
-        if self.in_gallery:
-            return "in the gallery"
-        who = "nobody fits" if self.best is None else f"the most similar has {self.best:.3f}"
-        return f"not in the gallery: {who}"
-
-
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """What a validation set says about the similarities of a model.
@@ -104,8 +74,8 @@ class Calibration:
     Attributes:
         model: the :data:`MODEL_FIELDS` of the model.
         data: name of the data set.
-        queries, persons, frames: of it.
-        false_alarm_rate: of those who ask for none.
+        queries, persons, frames: their numbers in the data set.
+        false_alarm_rate: default rate, used where the caller gives none.
         curve: thresholds by rate and size.
     """
 
@@ -200,14 +170,14 @@ def check_rate(rate: float) -> None:
 
 
 def fit_calibration(
-    searcher: PersonSearcher, data: str, false_alarm_rate: float, progress: bool = False
+    searcher: Searcher, data: str, false_alarm_rate: float, progress: bool = False
 ) -> tuple[Calibration, OpenSetScores]:
     """Search a validation set with the model, and fit thresholds to what is found.
 
     Args:
         searcher: the model.
         data: name of a test set with queries, whose persons the model was not trained on.
-        false_alarm_rate: of those who will ask for none.
+        false_alarm_rate: default rate, used where a search gives none.
         progress: show a bar.
 
     Returns:
@@ -215,9 +185,9 @@ def fit_calibration(
     """
     check_rate(false_alarm_rate)
     results = search_data_set(searcher, data, progress)
-    scores = open_set_scores(results, searcher.made_by.score_thresh)
+    scores = open_set_scores(results, searcher.model.score_thresh)
     calibration = Calibration(
-        model=model_fields(searcher.made_by),
+        model=model_fields(searcher.model),
         data=data,
         queries=len(results.query_ids),
         persons=len(np.unique(results.query_ids)),
@@ -228,20 +198,26 @@ def fit_calibration(
     return calibration, scores
 
 
-def search_data_set(searcher: PersonSearcher, data: str, progress: bool = False) -> SearchResults:
+def search_data_set(searcher: Searcher, data: str, progress: bool = False) -> SearchResults:
     """What a model finds in a test set on the way that a user's pictures and queries go.
 
     Raises:
         ConfigError: no data set has that name, or it has no queries.
     """
+    from detectron2.config import CfgNode
+    from detectron2.data import DatasetCatalog
+
+    from person_search.data import check_dataset_names
+    from person_search.data.catalog import protocols_of
+
     check_dataset_names(CfgNode({"DATASETS": {"TRAIN": (), "TEST": (data,)}}))
     protocol = next(iter(protocols_of(data).values()))()
     frames = DatasetCatalog.get(data)
-    query_embeds = np.zeros((len(protocol.query_ids), searcher.made_by.dim), np.float32)
+    query_embeds = np.zeros((len(protocol.query_ids), searcher.model.dim), np.float32)
     found = []
     for index, frame in enumerate(tqdm(frames, unit=" frames", disable=not progress)):
         image = read_image(frame["file_name"])
-        found.append(searcher.detect(image))
+        found += searcher.detect([image])
         queries = np.flatnonzero(protocol.query_frames == index)
         if len(queries):
             query_embeds[queries] = searcher.embed(image, protocol.query_boxes[queries])

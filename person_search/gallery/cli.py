@@ -132,7 +132,11 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     camera.add_argument("--camera", help="of all files (default: the name of each one's folder)")
     camera.add_argument("--camera-pattern", metavar="REGEX", help=r"found in a path, as c(\d+)s")
     parser.add_argument(
-        "--every", type=_positive, default=25, help="each so-manieth frame of a video (default: 25)"
+        "--every",
+        type=_positive,
+        default=25,
+        metavar="N",
+        help="index every N-th frame of a video (default: 25)",
     )
     parser.add_argument("--start", type=_time, help="when videos began (default: as they say)")
     parser.add_argument("--batch-size", type=_positive, default=4)
@@ -146,7 +150,7 @@ def index(args: argparse.Namespace) -> int:
 
     files = find_files(args.sources, args.camera, args.camera_pattern)
     searcher = _searcher(args)
-    gallery = open_gallery(args.gallery, searcher.made_by)
+    gallery = open_gallery(args.gallery, searcher.model)
     indexer = Indexer(
         searcher,
         gallery,
@@ -171,6 +175,7 @@ def index(args: argparse.Namespace) -> int:
 
 def _searcher(args: argparse.Namespace, gallery: GalleryIndex | None = None):
     """The model that the options name, or else the gallery's own."""
+    from . import detectron2_searcher  # noqa: F401  (imports torch)
     from .searcher import PersonSearcher
 
     # Not before: torch sets the levels of its own loggers when it is imported.
@@ -178,14 +183,14 @@ def _searcher(args: argparse.Namespace, gallery: GalleryIndex | None = None):
     if args.model:
         if not args.weights:
             raise GalleryError("--model needs --weights, too")
-        return PersonSearcher.from_config(args.model, args.weights, args.opts, args.device)
+        return PersonSearcher.from_config(args.model, args.weights, args.opts, args.device).searcher
     if args.opts:
         raise GalleryError("--opts override a config: name it with --model")
     try:
         gallery = gallery or open_gallery(args.gallery)
     except GalleryError as error:
         raise GalleryError(f"{error}; to make one, give --model and --weights") from error
-    return PersonSearcher.from_gallery(gallery, args.weights, args.device)
+    return PersonSearcher.from_gallery(gallery, args.weights, args.device).searcher
 
 
 # ----------------------------------------------------------------------------------------- search
@@ -218,10 +223,12 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def search(args: argparse.Namespace) -> int:
     """Look for a person."""
-    from .answers import as_json, as_table
-    from .findings import look_for
-    from .queries import everybody, one_person
-    from .report import write_page, write_sheet
+    from .queries import query_everybody, query_person
+    from .report.page import write_page
+    from .report.sheet import write_sheet
+    from .report.text import as_json, as_table
+    from .search import SearchOptions
+    from .search import search as search_gallery
 
     if args.all and len(args.queries) > 1:
         raise QueryError("--all takes one QUERY: several show the same person")
@@ -230,22 +237,31 @@ def search(args: argparse.Namespace) -> int:
     thresholds = _thresholds(args, gallery)
     threshold = thresholds and thresholds(gallery.count(where))
     searcher = _searcher(args, gallery)
-    gallery.model.require_same(searcher.made_by, gallery.uri)
+    gallery.model.require_same(searcher.model, gallery.uri)
     if args.all:
-        people = everybody(searcher, args.queries[0])
+        queries = query_everybody(searcher, args.queries[0])
     else:
-        people = [one_person(searcher, args.queries, args.box, args.person)]
-    own = {(os.path.abspath(q.picture), q.seconds) for wanted in people for q in wanted.shown}
-    how = (args.top_k, where, not args.every_hit, own, threshold, args.rerank)
-    findings = look_for(gallery, people, *how)
-    print(as_json(findings, gallery, threshold) if args.json else as_table(findings, threshold))
+        queries = [query_person(searcher, args.queries, args.box, args.person)]
+    options = SearchOptions(
+        top_k=args.top_k,
+        where=where,
+        best_per_frame=not args.every_hit,
+        leave_out_own_scene=True,
+        threshold=threshold,
+        rerank=args.rerank,
+    )
+    results = search_gallery(gallery, queries, options)
+    print(as_json(results, gallery, threshold) if args.json else as_table(results, threshold))
     if args.sheet:
-        write_sheet(findings, args.sheet)
+        write_sheet(results, args.sheet)
     if args.html:
-        hits = "the best hit of each frame" if not args.every_hit else "every hit"
-        how = [hits] + ["re-ranked"] * args.rerank + [str(threshold)] * bool(threshold)
-        note = ", ".join([f"{gallery.count()} persons", *how, *_conditions(args)])
-        write_page(findings, args.gallery, note, args.html)
+        words = ["every hit" if args.every_hit else "the best hit of each frame"]
+        if args.rerank:
+            words.append("re-ranked")
+        if threshold:
+            words.append(str(threshold))
+        note = ", ".join([f"{gallery.count()} persons", *words, *_conditions(args)])
+        write_page(results, args.gallery, note, args.html)
     return 0
 
 
@@ -314,7 +330,7 @@ def calibrate(args: argparse.Namespace) -> int:
         "false alarms of others: with a threshold fitted on half of the persons, counted for the "
         "other half"
     )
-    print(calibration.save(args.weights or searcher.made_by.weights))
+    print(calibration.save(args.weights or searcher.model.weights))
     return 0
 
 

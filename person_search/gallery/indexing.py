@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 from tqdm import tqdm
 
 from person_search.errors import ImageError
+from person_search.structures import Searcher
 
 from .engines import GalleryIndex
 from .persons import Persons
-from .searcher import PersonSearcher
 from .sources import SourceFile, count_frames, read_frames
 
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 1000, 60
@@ -23,9 +24,6 @@ ROWS_PER_WRITE, SECONDS_PER_WRITE = 1000, 60
 
 BATCHES_AHEAD = 2
 """So many batches of decoded frames are kept ready."""
-
-MOST_WAITING = 4
-"""So many batches of frames may wait for others of their size; then they go without."""
 
 
 @dataclass
@@ -51,11 +49,11 @@ class IndexReport:
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """A frame on its way to the network; ``place`` are arguments of ``Persons.of_frame``."""
+    """A frame on its way to the model; ``place`` are arguments of ``Persons.of_frame``."""
 
     path: str
     place: dict
-    inputs: dict
+    image: np.ndarray
     seconds: float
 
 
@@ -71,22 +69,21 @@ class _End:
 class Indexer:
     """Indexes files into a gallery.
 
-    Frames are decoded by threads (not processes: a gallery does not survive a fork), and go
-    through the network in batches of equal size: padding would change the embeddings.
+    Frames are decoded by threads, not by processes: a gallery does not survive a fork.
 
     Args:
         searcher: the model.
         gallery: of the same model.
-        every: of a video, only each so-manieth frame.
+        every: index every N-th frame of a video.
         start: when the pictures were taken or the videos began; None: as the files say.
-        batch_size: frames per pass of the network.
+        batch_size: frames that the model is given at once.
         workers: threads that decode.
         progress: show a bar.
     """
 
     def __init__(
         self,
-        searcher: PersonSearcher,
+        searcher: Searcher,
         gallery: GalleryIndex,
         *,
         every: int = 25,
@@ -95,7 +92,7 @@ class Indexer:
         workers: int = 2,
         progress: bool = True,
     ):
-        gallery.model.require_same(searcher.made_by, gallery.uri)
+        gallery.model.require_same(searcher.model, gallery.uri)
         self.searcher, self.gallery = searcher, gallery
         self.every, self.start = every, start
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
@@ -144,7 +141,7 @@ class Indexer:
         return new
 
     def _index(self, todo: list[SourceFile], bar: tqdm) -> None:
-        report, waiting = self._report, {}
+        report, batch = self._report, []
         for item in self._read_ahead(todo):
             if isinstance(item, _End):
                 if item.problem:
@@ -155,19 +152,16 @@ class Indexer:
                 continue
             report.decode_s += item.seconds
             self._pending[item.path] += 1
-            size = item.inputs["image"].shape
-            waiting.setdefault(size, []).append(item)
-            if sum(map(len, waiting.values())) >= MOST_WAITING * self.batch_size:
-                size = max(waiting, key=lambda size: len(waiting[size]))
-            elif len(waiting[size]) < self.batch_size:
-                continue
-            self._detect(waiting.pop(size), bar)
-        for batch in waiting.values():
+            batch.append(item)
+            if len(batch) == self.batch_size:
+                self._detect(batch, bar)
+                batch = []
+        if batch:
             self._detect(batch, bar)
 
     def _detect(self, batch: list[_Decoded], bar: tqdm) -> None:
         start = time.perf_counter()
-        found = self.searcher.detect_batch([item.inputs for item in batch])
+        found = self.searcher.detect([item.image for item in batch])
         self._report.network_s += time.perf_counter() - start
         for item, persons in zip(batch, found, strict=True):
             self._rows.append(
@@ -246,9 +240,8 @@ class Indexer:
                     "seconds": frame.seconds,
                     "time": frame.time,
                 }
-                inputs = self.searcher.prepare(frame.image)
                 frames += 1
-                yield _Decoded(file.path, place, inputs, time.perf_counter() - start)
+                yield _Decoded(file.path, place, frame.image, time.perf_counter() - start)
                 start = time.perf_counter()
             if not frames:
                 problem = f"{file.path} holds no frame"

@@ -6,7 +6,7 @@ Shape shorthand in this module:
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -63,6 +63,7 @@ class Persons:
         return len(self.score)
 
     def __getitem__(self, rows) -> "Persons":
+        """The rows that a slice, a mask or (n,) indices choose."""
         return Persons(*(column[rows] for column in self.columns().values()))
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -96,6 +97,11 @@ class Persons:
         )
 
     @classmethod
+    def none(cls, dim: int) -> "Persons":
+        """No rows, of embeddings with ``dim`` numbers."""
+        return cls.of_frame(np.zeros((0, 4)), np.zeros(0), np.zeros((0, dim)), picture="")
+
+    @classmethod
     def concatenate(cls, parts: Sequence["Persons"]) -> "Persons":
         """The rows of one or more parts, in their order."""
         return cls(*map(np.concatenate, zip(*(p.columns().values() for p in parts), strict=True)))
@@ -114,13 +120,17 @@ class Persons:
         return keys
 
 
+def without_embeds(persons: Persons) -> Persons:
+    """The same rows with D = 0."""
+    return replace(persons, embed=persons.embed[:, :0])
+
+
 @dataclass(frozen=True)
 class Hit:
     """One found person; the attributes are those of :class:`Persons`.
 
     Attributes:
         similarity: cosine to the query.
-        embed: (D,), where the search was to bring it along.
     """
 
     picture: str
@@ -132,23 +142,36 @@ class Hit:
     box: tuple[float, float, float, float]
     score: float
     similarity: float
-    embed: np.ndarray | None = field(default=None, compare=False, repr=False)
 
-    @classmethod
-    def from_row(cls, row: dict, similarity: float) -> "Hit":
-        """From the columns of one row, as an engine returns them."""
-        return cls(
-            picture=row["picture"],
-            frame=int(row["frame"]),
-            number=int(row["number"]),
-            seconds=float(row["seconds"]),
-            time=to_datetime(row["time"]),
-            camera=row["camera"],
-            box=tuple(float(v) for v in row["box"]),
-            score=float(row["score"]),
-            similarity=float(similarity),
-            embed=np.asarray(row["embed"], np.float32) if "embed" in row else None,
-        )
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The rows of a gallery that are most similar to one query, best first.
+
+    Attributes:
+        persons: N rows; D is 0 where the embeddings were not asked for.
+        similarity: (N,) float32, cosine to the query.
+    """
+
+    persons: Persons
+    similarity: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.similarity)
+
+    def __getitem__(self, rows) -> "Matches":
+        return Matches(self.persons[rows], self.similarity[rows])
+
+    def hits(self) -> list[Hit]:
+        """One object per row, for people and for programs."""
+        columns = {name: getattr(self.persons, name).tolist() for name in COLUMNS}
+        rows = zip(*columns.values(), self.similarity.tolist(), strict=True)
+        hits = []
+        for *values, similarity in rows:
+            row = dict(zip(columns, values, strict=True))
+            row |= {"time": to_datetime(row["time"]), "box": tuple(row["box"])}
+            hits.append(Hit(**row, similarity=similarity))
+        return hits
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""From what a user says to the persons that are to be looked for."""
+"""From what a user names, pictures, boxes or numbers, to the persons who are looked for.
+
+Shape shorthand in this module:
+    n: boxes of one picture; D: embedding size
+"""
 
 import os
 from collections.abc import Sequence
@@ -7,19 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from person_search.errors import QueryError
+from person_search.structures import Detections, Searcher
 
-from .ranking import fuse
-from .searcher import Detections, PersonSearcher
 from .sources import read_scene
+
+SMALLEST_SIDE = 2.0
+"""Pixels of its picture that a box has at least in either direction."""
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A picture of the person that is looked for.
+class QueryImage:
+    """A picture of the person who is looked for.
 
     Attributes:
         picture: its name.
-        seconds: in a video.
+        seconds: place in a video; 0 in a picture.
         image: (H, W, 3) uint8 BGR, the whole scene.
         box: (4,) xyxy of the person.
     """
@@ -31,84 +37,134 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class Query:
     """A person to look for.
 
     Attributes:
-        label: "person 2".
-        shown: one or more pictures of this person.
-        embed: (D,) of all of them together.
+        label: what people call the query, "person 2".
+        images: one or more pictures of this person.
+        embed: (D,) unit embedding of all of them together.
     """
 
     label: str
-    shown: list[Shown]
+    images: list[QueryImage]
     embed: np.ndarray
 
 
-def everybody(searcher: PersonSearcher, query: str) -> list[Wanted]:
-    """Each person of a scene, from the left."""
-    picture, seconds, image = _scene(query)
+def query_everybody(searcher: Searcher, scene: str) -> list[Query]:
+    """One query for each person of a picture, or of "film.mp4@SECONDS", from left to right.
+
+    Raises:
+        ImageError: it cannot be read.
+        QueryError: it shows nobody.
+    """
+    picture, seconds, image = _read(scene)
     found = _detected(searcher, picture, image)
     return [
-        Wanted(f"person {i}", [Shown(picture, seconds, image, box)], embed)
+        Query(f"person {i}", [QueryImage(picture, seconds, image, box)], embed)
         for i, (box, embed) in enumerate(zip(found.boxes, found.embeds, strict=True), start=1)
     ]
 
 
-def one_person(
-    searcher: PersonSearcher,
-    queries: Sequence[str],
+def query_person(
+    searcher: Searcher,
+    scenes: Sequence[str],
     boxes: Sequence[np.ndarray] | None = None,
     numbers: Sequence[int] | None = None,
-) -> Wanted:
-    """One person that is in every query.
+) -> Query:
+    """One query for a person whom every scene shows.
 
     Args:
         searcher: the model.
-        queries: pictures, or "film.mp4@SECONDS".
-        boxes: (4,) xyxy, one per query.
-        numbers: instead: which one from the left, from 1, one per query. Without either there must
-            be one person alone.
+        scenes: pictures, or "film.mp4@SECONDS".
+        boxes: (4,) xyxy, one per scene.
+        numbers: instead of boxes: the number of the person, counted from the left, from 1, one per
+            scene. With neither, each scene has to show one person only.
+
+    Raises:
+        ImageError: a scene cannot be read.
+        QueryError: a box or a number fits no person of its scene.
     """
     for option, given in (("--box", boxes), ("--person", numbers)):
-        if given and len(given) != len(queries):
-            raise QueryError(f"there are {len(queries)} QUERY, so give {option} as often")
-    shown, embeds = [], []
-    for i, query in enumerate(queries):
-        picture, seconds, image = _scene(query)
+        if given and len(given) != len(scenes):
+            raise QueryError(f"there are {len(scenes)} QUERY, so give {option} as often")
+    images, embeds = [], []
+    for i, scene in enumerate(scenes):
+        picture, seconds, image = _read(scene)
         if boxes:
-            box, embed = boxes[i], searcher.embed(image, boxes[i])[0]
+            box = boxes[i]
+            (embed,) = searcher.embed(image, clip_boxes(box, image.shape[:2]))
         else:
             found = _detected(searcher, picture, image)
             row = _choose(found, picture, numbers[i] if numbers else None)
             box, embed = found.boxes[row], found.embeds[row]
-        shown.append(Shown(picture, seconds, image, box))
+        images.append(QueryImage(picture, seconds, image, box))
         embeds.append(embed)
-    return Wanted("query", shown, fuse(np.stack(embeds))[0])
+    return Query("query", images, fuse(np.stack(embeds)))
 
 
-def _scene(query: str) -> tuple[str, float, np.ndarray]:
-    """Name, seconds and image of a query."""
-    path, at, seconds = query.rpartition("@")
-    if os.path.exists(query) or not at:
-        path, seconds = query, "0"
-    try:
-        return path, float(seconds), read_scene(path, float(seconds))
-    except ValueError:
-        raise QueryError(f"{query}: write film.mp4@SECONDS") from None
+def fuse(embeds: np.ndarray) -> np.ndarray:
+    """One embedding (D,) of a person with several, (n, D): their mean direction."""
+    mean = embeds.mean(axis=0)
+    return mean / np.linalg.norm(mean)
 
 
-def _detected(searcher: PersonSearcher, picture: str, image: np.ndarray) -> Detections:
-    found = from_the_left(searcher.detect(image))
-    if not len(found):
-        raise QueryError(f"no person was found in {picture}: draw a box with --box x,y,w,h")
-    return found
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The parts of boxes that lie in their picture.
+
+    Args:
+        boxes: (n, 4) or (4,) xyxy.
+        size: height and width of the picture.
+
+    Returns:
+        (n, 4) float64.
+
+    Raises:
+        QueryError: a box is empty or lies outside the picture.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    height, width = size
+    clipped = np.minimum(np.maximum(boxes, 0), (width, height, width, height))
+    # Written so that NaN fails.
+    sound = ((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(axis=1)
+    if not sound.all():
+        x1, y1, x2, y2 = boxes[np.argmin(sound)]
+        raise QueryError(
+            f"the box from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}) shows nothing of the picture, "
+            f"which is {width}x{height}: give a box inside it"
+        )
+    return clipped
 
 
 def from_the_left(found: Detections) -> Detections:
     """The persons of a scene, in the order in which people number them."""
     order = np.argsort(found.boxes[:, 0] + found.boxes[:, 2], kind="stable")
     return Detections(found.boxes[order], found.scores[order], found.embeds[order])
+
+
+def xywh(box) -> str:
+    """A xyxy box as "x,y,w,h", which --box takes."""
+    (x1, y1), (x2, y2) = box[:2], box[2:]
+    return ",".join(f"{v:.0f}" for v in (x1, y1, x2 - x1, y2 - y1))
+
+
+def _read(scene: str) -> tuple[str, float, np.ndarray]:
+    """Name, seconds and image of a scene."""
+    path, at, seconds = scene.rpartition("@")
+    if os.path.exists(scene) or not at:
+        path, seconds = scene, "0"
+    try:
+        place = float(seconds)
+    except ValueError:
+        raise QueryError(f"{scene}: write film.mp4@SECONDS") from None
+    return path, place, read_scene(path, place)
+
+
+def _detected(searcher: Searcher, picture: str, image: np.ndarray) -> Detections:
+    found = from_the_left(searcher.detect([image])[0])
+    if not len(found):
+        raise QueryError(f"no person was found in {picture}: draw a box with --box x,y,w,h")
+    return found
 
 
 def _choose(found: Detections, picture: str, number: int | None) -> int:
@@ -122,9 +178,3 @@ def _choose(found: Detections, picture: str, number: int | None) -> int:
             "look for --all"
         )
     return number - 1
-
-
-def xywh(box) -> str:
-    """xyxy -> "x,y,w,h", as --box takes it."""
-    (x1, y1), (x2, y2) = box[:2], box[2:]
-    return ",".join(f"{v:.0f}" for v in (x1, y1, x2 - x1, y2 - y1))

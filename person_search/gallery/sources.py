@@ -117,7 +117,7 @@ def read_frames(file: SourceFile, every: int = 1, start: datetime | None = None)
 
     Args:
         file: a picture, which is one frame, or a video.
-        every: only each so-manieth frame of a video.
+        every: read every N-th frame of a video.
         start: when the video begins, or the picture was taken; None: as the file says.
 
     Raises:

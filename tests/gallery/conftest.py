@@ -11,6 +11,7 @@ from street_runs import CONFIG, OPTS
 
 from person_search import read_config
 from person_search.gallery import PersonSearcher
+from person_search.structures import Searcher
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,9 +36,15 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def searcher(tiny) -> PersonSearcher:
-    """That model, loaded."""
+def person_searcher(tiny) -> PersonSearcher:
+    """That model, loaded, as users have it."""
     return PersonSearcher.from_config(tiny.config, tiny.weights, tiny.opts, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def searcher(person_searcher) -> Searcher:
+    """That model, as the rooms of the gallery ask it."""
+    return person_searcher.searcher
 
 
 @pytest.fixture(scope="session")

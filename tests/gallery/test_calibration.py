@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import gallery_rows
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from person_search.errors import CalibrationError, ConfigError
 from person_search.evaluation import OpenSetScores, fit_open_set
 from person_search.gallery.calibration import (
     Calibration,
-    Decision,
     Threshold,
     calibration_path,
     model_fields,
@@ -51,14 +51,6 @@ def test_a_threshold_for_a_gallery(calibration):
         beyond = calibration.threshold(gallery, rate)
         assert beyond.extrapolated and "persons (extrapolated); it finds" in str(beyond)
     assert str(Threshold(0.625)) == "threshold 0.625, as given"
-
-
-def test_a_decision():
-    yes, no, nobody = (Decision(Threshold(0.6), best) for best in (0.6, 0.59, None))
-    assert [d.in_gallery for d in (yes, no, nobody)] == [True, False, False]
-    assert str(yes) == "in the gallery"
-    assert str(no) == "not in the gallery: the most similar has 0.590"
-    assert str(nobody) == "not in the gallery: nobody fits"
 
 
 @pytest.mark.parametrize("rate", [0, -0.1, 0.6, 1, float("nan")])
@@ -125,9 +117,9 @@ def test_what_is_searched_is_what_a_user_would_find(searcher, street_root):
             search_data_set(searcher, "street_tiny_train")
     assert results.frame_names.tolist() == [str(f["image_id"]) for f in frames]
     last = results.det_offsets[-2]
-    found = searcher.detect(frames[-1]["file_name"])
+    found = searcher.detect([cv2.imread(frames[-1]["file_name"])])[0]
     np.testing.assert_array_equal(results.dets[last:, :4], found.boxes)
     np.testing.assert_array_equal(results.det_embs[last:], found.embeds)
     frame = frames[protocol.query_frames[5]]["file_name"]
-    embed = searcher.embed(frame, protocol.query_boxes[5])
+    embed = searcher.embed(cv2.imread(frame), protocol.query_boxes[5:6])
     np.testing.assert_allclose(results.query_embs[5], embed[0], atol=1e-5)

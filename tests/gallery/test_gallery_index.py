@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import gallery_rows
 import numpy as np
 import pytest
-import torch
 from gallery_rows import NOON, PER_FRAME, frame, frames, model, unit
 
 from person_search.errors import GalleryError
@@ -96,14 +95,19 @@ def test_a_hit_is_the_row_that_was_written(gallery):
     assert np.float32(hit.score) == persons.score[7]
 
 
-def test_hits_bring_their_embeddings_when_asked(gallery):
+def test_matches_bring_their_embeddings_when_asked(gallery):
     persons = frames(range(3))
     gallery.upsert(persons)
     queries = unit(2, seed=5)
-    for query, hits in zip(queries, gallery.search(queries, 20, with_embeds=True), strict=True):
+    found = gallery.nearest(queries, 20, with_embeds=True)
+    for query, matches in zip(queries, found, strict=True):
         best = np.argsort(-(persons.embed @ query))[:20]
-        np.testing.assert_allclose([h.embed for h in hits], persons.embed[best], atol=1e-6)
-    assert gallery.search(unit(1, seed=5))[0][0].embed is None
+        np.testing.assert_allclose(matches.persons.embed, persons.embed[best], atol=1e-6)
+        np.testing.assert_allclose(matches.similarity, persons.embed[best] @ query, atol=1e-5)
+    (without,) = gallery.nearest(unit(1, seed=5))
+    assert without.persons.embed.shape == (20, 0)
+    (nobody,) = gallery.nearest(queries[:1], where=Filter(cameras=("?",)), with_embeds=True)
+    assert len(nobody) == 0 and nobody.hits() == [] and nobody.persons.box.shape == (0, 4)
 
 
 def test_rows_come_back_whole(gallery):
@@ -280,12 +284,15 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):
 
 def test_exact_search_in_blocks_is_exact(monkeypatch):
     monkeypatch.setattr("person_search.gallery.engines.exact.BLOCK", 7)
-    embeds, queries = torch.randn(50, 4), torch.randn(3, 4)
+    rng = np.random.default_rng(0)
+    # Whole numbers: their products are exact in blocks, too.
+    embeds, queries = (rng.integers(-3, 4, (n, 4)).astype(np.float32) for n in (50, 3))
+    similarity = queries @ embeds.T
     for k in (1, 9, 50, 60):
         best, rows = exact_top_k(queries, embeds, k)
-        wanted = (queries @ embeds.T).sort(descending=True)
-        torch.testing.assert_close(best, wanted.values[:, :k])
-        torch.testing.assert_close(rows, wanted.indices[:, :k])
+        np.testing.assert_array_equal(best, -np.sort(-similarity, axis=1)[:, :k])
+        np.testing.assert_array_equal(best, np.take_along_axis(similarity, rows, axis=1))
+        assert all(len(set(of_query)) == min(k, 50) for of_query in rows.tolist())
 
 
 # ------------------------------------------------------------------------------------ LanceDB alone

@@ -8,10 +8,12 @@ from PIL import Image
 
 from person_search.errors import ImageError
 from person_search.gallery import Hit
-from person_search.gallery.findings import Finding
 from person_search.gallery.persons import to_datetime
-from person_search.gallery.queries import Shown, Wanted
-from person_search.gallery.report import facts, write_page, write_sheet
+from person_search.gallery.queries import Query, QueryImage
+from person_search.gallery.report.page import write_page
+from person_search.gallery.report.pictures import scene_details
+from person_search.gallery.report.sheet import write_sheet
+from person_search.gallery.search import SearchResult
 
 NASTY = '<script>alert("x")</script> & Co'
 
@@ -60,22 +62,22 @@ def hit(picture: str, **values) -> Hit:
 
 
 @pytest.fixture
-def findings(tmp_path) -> list[Finding]:
+def results(tmp_path) -> list[SearchResult]:
     """Two persons: one with three hits, one of them in a picture that is gone; one with none."""
     scene = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     name = str(tmp_path / "Füße 人 & Co.png")
     Image.fromarray(scene).save(name)
-    shown = Shown(f"{NASTY}.png", 0.0, scene, np.array([0.0, 0.0, 20.0, 50.0]))
+    shown = QueryImage(f"{NASTY}.png", 0.0, scene, np.array([0.0, 0.0, 20.0, 50.0]))
     hits = [hit(name), hit("/gone.jpg", similarity=-0.2), hit(name, camera="", time=None)]
     embed = np.zeros(4)
     return [
-        Finding(Wanted(NASTY, [shown, shown], embed), hits),
-        Finding(Wanted("person 2", [shown], embed), []),
+        SearchResult(Query(NASTY, [shown, shown], embed), hits),
+        SearchResult(Query("person 2", [shown], embed), []),
     ]
 
 
-def test_the_page(findings, tmp_path):
-    write_page(findings, NASTY, NASTY, str(tmp_path / "page.html"))
+def test_the_page(results, tmp_path):
+    write_page(results, NASTY, NASTY, str(tmp_path / "page.html"))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Parsed(text)
     assert page.open == []
@@ -91,9 +93,9 @@ def test_the_page(findings, tmp_path):
     assert [boxes[2][k] for k in ("x", "y", "width", "height")] == ["10.0", "5.0", "20.0", "40.0"]
 
 
-def test_the_sheet(findings, tmp_path):
+def test_the_sheet(results, tmp_path):
     path = tmp_path / "sheet.png"
-    write_sheet(findings, str(path))
+    write_sheet(results, str(path))
     with Image.open(path) as sheet:
         columns = sheet.width / sheet.height
         pixels = np.asarray(sheet)
@@ -103,17 +105,17 @@ def test_the_sheet(findings, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere/sheet.png", "sheet.nonsense"])
-def test_a_sheet_that_cannot_be_written(findings, tmp_path, name):
+def test_a_sheet_that_cannot_be_written(results, tmp_path, name):
     with pytest.raises(ImageError, match="cannot write the sheet"):
-        write_sheet(findings, str(tmp_path / name))
+        write_sheet(results, str(tmp_path / name))
 
 
-def test_a_page_that_cannot_be_written(findings, tmp_path):
+def test_a_page_that_cannot_be_written(results, tmp_path):
     with pytest.raises(ImageError, match="cannot write the page .*: No such file"):
-        write_page(findings, "g", "", str(tmp_path / "nowhere" / "page.html"))
+        write_page(results, "g", "", str(tmp_path / "nowhere" / "page.html"))
 
 
-def test_facts():
-    known = facts(hit("film.mp4", frame=100, seconds=3725.9))
+def test_scene_details():
+    known = scene_details(hit("film.mp4", frame=100, seconds=3725.9))
     assert known == {"camera": NASTY, "time": "2026-05-01 12:00:00", "at": "1:02:05"}
-    assert facts(hit("a.jpg", camera="", time=None)) == {}
+    assert scene_details(hit("a.jpg", camera="", time=None)) == {}

@@ -7,33 +7,32 @@ import cv2
 import gallery_rows
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from person_search.errors import GalleryError
 from person_search.gallery import Filter, indexing, open_gallery
 from person_search.gallery.indexing import Indexer
-from person_search.gallery.searcher import Detections
 from person_search.gallery.sources import find_files
+from person_search.structures import Detections, Searcher
 
 
-class TwoPersons:
+class TwoPersons(Searcher):
     """Finds two persons in every picture; remembers the batches, and fails when told to."""
 
     def __init__(self, fail_at: int | None = None, **model):
-        self.made_by = gallery_rows.model(**model)
+        self.model = gallery_rows.model(**model)
         self.batches, self.fail_at = [], fail_at
 
-    def prepare(self, image: np.ndarray) -> dict:
-        return {"image": torch.from_numpy(image.transpose(2, 0, 1))}
-
-    def detect_batch(self, inputs: list[dict]) -> list[Detections]:
+    def detect(self, pictures: list[np.ndarray]) -> list[Detections]:
         if len(self.batches) == self.fail_at:
             raise KeyboardInterrupt
-        self.batches.append([tuple(x["image"].shape[1:]) for x in inputs])
-        seeds = [int(x["image"].sum()) for x in inputs]
+        self.batches.append([picture.shape[:2] for picture in pictures])
+        seeds = [int(picture.sum()) for picture in pictures]
         boxes = np.array([[0, 0, 4, 8], [4, 0, 8, 8]])
         return [Detections(boxes, np.ones(2), gallery_rows.unit(2, seed)) for seed in seeds]
+
+    def embed(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        raise AssertionError("indexing asks where persons are, not who is in a box")
 
 
 @pytest.fixture
@@ -77,21 +76,11 @@ def test_every_picture_once(run, yard):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 @pytest.mark.parametrize("workers", [1, 4])
-def test_batches_are_of_one_size(run, batch_size, workers):
+def test_the_model_is_given_batches(run, batch_size, workers):
     searcher = TwoPersons()
     run(searcher, batch_size=batch_size, workers=workers)
-    assert all(len(set(batch)) == 1 for batch in searcher.batches)
-    assert max(map(len, searcher.batches)) == min(batch_size, 6)
-    assert sum(map(len, searcher.batches)) == 10
-
-
-def test_frames_do_not_wait_for_others_of_their_size_for_ever(run, yard, monkeypatch):
-    for i in range(10):
-        cv2.imwrite(str(yard / f"{i}.png"), np.zeros((8 + i, 8, 3), np.uint8))
-    monkeypatch.setattr(indexing, "MOST_WAITING", 2)
-    searcher = TwoPersons()
-    assert run(searcher).frames == 10
-    assert len(searcher.batches) == 10
+    whole, rest = divmod(10, batch_size)
+    assert list(map(len, searcher.batches)) == [batch_size] * whole + [rest] * (rest > 0)
 
 
 def test_what_is_there_is_skipped_and_what_changed_is_done_again(run, yard):
@@ -169,7 +158,7 @@ def test_a_file_is_remembered_only_when_its_rows_are_written(run, monkeypatch):
 
 def test_a_mistake_of_ours_ends_the_run(run, monkeypatch):
     searcher = TwoPersons()
-    monkeypatch.setattr(searcher, "prepare", lambda image: 1 / 0)
+    monkeypatch.setattr(searcher, "detect", lambda pictures: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(searcher)
     assert run.gallery.count() == 0
@@ -188,7 +177,7 @@ def test_no_files(run, yard):
 def test_pictures_without_persons_are_remembered(run):
     searcher = TwoPersons()
     nobody = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, gallery_rows.DIM)))
-    searcher.detect_batch = lambda inputs: [nobody] * len(inputs)
+    searcher.detect = lambda pictures: [nobody] * len(pictures)
     assert (run(searcher).persons, run.gallery.count()) == (0, 0)
     assert run(TwoPersons()).skipped == 10
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,9 +35,9 @@ NASTY = "<img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def gallery(searcher, street_frames) -> GalleryIndex:
     """Six pictures of two cameras, one of which has a name that is no good for HTML."""
-    gallery = open_gallery("memory:", searcher.made_by)
+    gallery = open_gallery("memory:", searcher.model)
     for i, path in enumerate(street_frames[:6]):
-        found = searcher.detect(path)
+        found = searcher.detect([cv2.imread(path)])[0]
         of_frame = (found.boxes, found.scores, found.embeds, path)
         gallery.upsert(Persons.of_frame(*of_frame, time=10**12, camera=("yard", NASTY)[i % 2]))
     gallery.write_files(dict.fromkeys(street_frames[:6], "read"))
@@ -106,7 +107,7 @@ def test_the_whole_way_by_requests(served, street_frames):
     data = base64.b64encode(Path(street_frames[2]).read_bytes()).decode()
     out = event(served, "drop", {"name": NASTY, "data": data}, "way")["data"]
     assert out[2].count('class="person"') == 3 and "<img src=x" not in out[2]
-    score = served.page.searcher.made_by.score_thresh
+    score = served.page.searcher.model.score_thresh
     filters = ["memory:", [], None, None, score, 20, True, False, False]
     out = event(served, "pick", {"number": 2}, "way", filters)["data"]
     assert out[2].startswith('<div class="above"><b>Person 2</b><span>6 hits')
@@ -126,7 +127,7 @@ def test_is_the_person_there(served, street_frames):
     """The scene is of the yard; of the other camera nobody is similar enough."""
     data = base64.b64encode(Path(street_frames[2]).read_bytes()).decode()
     event(served, "drop", {"name": "a.jpg", "data": data}, "there")
-    score = served.page.searcher.made_by.score_thresh
+    score = served.page.searcher.model.score_thresh
     filters = ["memory:", ["yard"], None, None, score, 20, True, False, True]
     out = event(served, "pick", {"number": 2}, "there", filters)["data"]
     assert "Person 2</b><span>in the gallery</span><span>1 hit, most similar first<" in out[2]

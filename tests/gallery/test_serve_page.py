@@ -14,9 +14,10 @@ from PIL import Image
 from person_search.errors import GalleryError, ImageError, QueryError
 from person_search.gallery import Filter, GalleryIndex, Persons, open_gallery
 from person_search.gallery.calibration import Threshold
-from person_search.gallery.report import asset
-from person_search.gallery.searcher import Detections
+from person_search.gallery.report.page import asset
+from person_search.gallery.search import SearchOptions
 from person_search.gallery.serve.page import MOST_HITS, Scene, SearchPage, scene_html
+from person_search.structures import Detections
 
 NASTY = '"><script>alert(1)</script>.jpg'
 
@@ -24,9 +25,9 @@ NASTY = '"><script>alert(1)</script>.jpg'
 @pytest.fixture(scope="module")
 def gallery(searcher, street_frames) -> GalleryIndex:
     """Four pictures of two cameras; the last one's rows are there, but it is not listed."""
-    gallery = open_gallery("memory:", searcher.made_by)
+    gallery = open_gallery("memory:", searcher.model)
     for i, path in enumerate(street_frames[:4]):
-        found = searcher.detect(path)
+        found = searcher.detect([cv2.imread(path)])[0]
         gallery.upsert(
             Persons.of_frame(
                 found.boxes, found.scores, found.embeds, path, time=10**12 + i, camera=f"c{i % 2}"
@@ -53,7 +54,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 
 def test_detect_gives_everybody_from_the_left(page, searcher, scene, street_frames):
-    found = searcher.detect(street_frames[1])
+    found = searcher.detect([cv2.imread(street_frames[1])])[0]
     centers = (scene.found.boxes[:, 0] + scene.found.boxes[:, 2]).tolist()
     assert centers == sorted((found.boxes[:, 0] + found.boxes[:, 2]).tolist())
     np.testing.assert_array_equal(np.sort(scene.found.scores), np.sort(found.scores))
@@ -80,8 +81,8 @@ def test_nobody_has_that_number(page, scene, number):
 
 def test_a_drawn_box_is_clipped_and_embedded(page, searcher, scene):
     wanted = page.draw(scene, [-20, 30, 90, 1000])
-    np.testing.assert_array_equal(wanted.shown[0].box, [0, 30, 90, 240])
-    embed = searcher.embed(scene.image, [[0, 30, 90, 240]])[0]
+    np.testing.assert_array_equal(wanted.images[0].box, [0, 30, 90, 240])
+    embed = searcher.embed(scene.image, np.array([[0, 30, 90, 240]]))[0]
     np.testing.assert_allclose(wanted.embed, embed, atol=1e-6)
 
 
@@ -99,28 +100,29 @@ def test_a_box_that_shows_nothing(page, scene, box):
 
 def test_search_obeys_the_filter(page, scene, gallery):
     wanted = page.pick(scene, 1)
-    one = page.search(wanted, gallery.uri, Filter(cameras=("c0",))).hits
+    one = page.search(wanted, gallery.uri, SearchOptions(where=Filter(cameras=("c0",)))).hits
     assert {h.camera for h in one} == {"c0"} and len(one) == 2
-    assert len(page.search(wanted, gallery.uri, best_per_frame=False).hits) == 12
-    assert len(page.search(wanted, gallery.uri, top_k=2).hits) == 2
-    assert page.search(wanted, gallery.uri, Filter(min_score=1.1)).hits == []
+    assert len(page.search(wanted, gallery.uri, SearchOptions(best_per_frame=False)).hits) == 12
+    assert len(page.search(wanted, gallery.uri, SearchOptions(top_k=2)).hits) == 2
+    assert page.search(wanted, gallery.uri, SearchOptions(where=Filter(min_score=1.1))).hits == []
 
 
 def test_search_gives_no_more_than_the_most(page, scene, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "person_search.gallery.serve.page.look_for",
-        lambda *args, **options: asked.append(args[2]) or [None],
+        "person_search.gallery.serve.page.search",
+        lambda gallery, queries, options: asked.append(options.top_k) or [None],
     )
-    page.search(page.pick(scene, 1), "memory:", top_k=10**9)
+    page.search(page.pick(scene, 1), "memory:", SearchOptions(top_k=10**9))
     assert asked == [MOST_HITS]
 
 
 def test_a_threshold_decides_by_the_persons_that_are_searched(searcher, gallery, page, scene):
     """Of 12 persons, 6 of them at either camera; the threshold lies above all but the first."""
     wanted, sizes = page.pick(scene, 1), []
-    assert page.search(wanted, gallery.uri).decision is None  # this page has no thresholds
-    best, second = (h.similarity for h in page.search(wanted, gallery.uri, top_k=2).hits)
+    assert page.search(wanted, gallery.uri).in_gallery is None  # this page has no thresholds
+    two = page.search(wanted, gallery.uri, SearchOptions(top_k=2)).hits
+    best, second = (hit.similarity for hit in two)
 
     def thresholds(number: int) -> Threshold:
         sizes.append(number)
@@ -128,17 +130,20 @@ def test_a_threshold_decides_by_the_persons_that_are_searched(searcher, gallery,
 
     deciding = SearchPage(searcher, [gallery], thresholds)
     found = deciding.search(wanted, gallery.uri)
-    assert str(found.decision) == "in the gallery" and len(found.hits) == 1
-    found = deciding.search(wanted, gallery.uri, Filter(cameras=("c0",)))  # the scene is of c1
-    assert not found.decision.in_gallery and found.decision.best < best and found.hits == []
+    assert found.decision == "in the gallery" and len(found.hits) == 1
+    of_camera = SearchOptions(where=Filter(cameras=("c0",)))  # the scene is of c1
+    found = deciding.search(wanted, gallery.uri, of_camera)
+    assert not found.in_gallery and found.best < best and found.hits == []
     assert sizes == [12, 6]
     found = deciding.search(wanted, gallery.uri, decide=False)
-    assert found.decision is None and len(found.hits) == 4 and sizes == [12, 6]
+    assert found.in_gallery is None and len(found.hits) == 4 and sizes == [12, 6]
 
 
 def test_re_ranking_lists_the_same_rows(page, gallery, scene):
     plain, reranked = (
-        page.search(page.pick(scene, 1), gallery.uri, best_per_frame=False, rerank=rerank).hits
+        page.search(
+            page.pick(scene, 1), gallery.uri, SearchOptions(best_per_frame=False, rerank=rerank)
+        ).hits
         for rerank in (False, True)
     )
     rows = [{(h.picture, h.number): round(h.similarity, 5) for h in f} for f in (plain, reranked)]
@@ -153,17 +158,17 @@ def test_another_gallery_is_not_opened(page, scene, tmp_path):
 
 
 def test_a_gallery_of_another_model_is_refused(searcher, gallery):
-    other = open_gallery("memory:", replace(searcher.made_by, weights_hash="other"))
+    other = open_gallery("memory:", replace(searcher.model, weights_hash="other"))
     with pytest.raises(GalleryError, match="made with another model .weights: other"):
         SearchPage(searcher, [gallery, other])
 
 
 def test_contents_follow_a_gallery_that_grows(searcher):
-    gallery = open_gallery("memory:", searcher.made_by)
+    gallery = open_gallery("memory:", searcher.model)
     page = SearchPage(searcher, [gallery])
     count, contents = page.contents("memory:")
     assert (count, dict(contents.cameras), contents.first, contents.last) == (0, {}, None, None)
-    embeds = np.eye(2, searcher.made_by.dim, dtype=np.float32)
+    embeds = np.eye(2, searcher.model.dim, dtype=np.float32)
     gallery.upsert(Persons.of_frame(np.ones((2, 4)), np.ones(2), embeds, "a", camera="x"))
     gallery.upsert(Persons.of_frame(np.ones((2, 4)), np.ones(2), embeds, "b", time=1000))
     count, contents = page.contents("memory:")
@@ -187,7 +192,7 @@ def test_only_scenes_that_the_gallery_lists_are_read(page, gallery, scene, stree
 
 
 def test_what_is_listed_later_is_read_and_what_is_gone_is_not(searcher, tmp_path, street_frames):
-    gallery = open_gallery("memory:", searcher.made_by)
+    gallery = open_gallery("memory:", searcher.model)
     page = SearchPage(searcher, [gallery])
     assert page.read("memory:", street_frames[0], 0) is None
     gallery.write_files({street_frames[0]: "read", str(tmp_path / "gone.jpg"): "read"})
@@ -258,7 +263,7 @@ def test_who_is_looked_for_is_marked(page):
 
 
 def replace_box(wanted, box):
-    return replace(wanted, shown=[replace(wanted.shown[0], box=np.float64(box))])
+    return replace(wanted, images=[replace(wanted.images[0], box=np.float64(box))])
 
 
 def test_names_are_escaped_and_nobody_is_said_to_be_there():
@@ -269,6 +274,6 @@ def test_names_are_escaped_and_nobody_is_said_to_be_there():
 
 
 def test_the_page_is_made_of_what_the_package_holds():
-    for name in ("report.css", "report.js", *("serve/" + n for n in ("app.css", "scene.css"))):
+    for name in ("report/report.css", "report/report.js", "serve/app.css", "serve/scene.css"):
         text = asset(name)
         assert text and "http" not in text and "@import" not in text

@@ -3,7 +3,7 @@
 Embeddings are synthetic: identities of --persons rows each, so wide that only a half to three
 quarters of a query's --persons nearest rows are of its own identity. Queries are held out. Every
 step runs in a process of its own, so memory is that of the step; what is searched was closed and
-opened again. Exact search (torch, blocks, float32) of the same rows is the reference of recall and
+opened again. Exact search (numpy, blocks, float32) of the same rows is the reference of recall and
 ratios. "narrow" searches one of fifty cameras. With --pictures, instead, real files are indexed,
 and the seconds of every stage are printed.
 """
@@ -17,7 +17,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
 from person_search.errors import ConfigError
 from person_search.gallery import Filter, GalleryModel, Persons, open_gallery
@@ -130,8 +129,8 @@ def persons(rows: np.ndarray, embeds: np.ndarray) -> Persons:
 
 def search_exactly(folder: Path, top_k: int) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Figures of the reference, and the rows that it finds, without and with the filter."""
-    rows, queries = (torch.from_numpy(np.load(folder / f"{n}.npy")) for n in ("rows", "queries"))
-    narrow = torch.from_numpy(np.flatnonzero(camera_of(np.arange(len(rows))) == 3))
+    rows, queries = (np.load(folder / f"{name}.npy") for name in ("rows", "queries"))
+    narrow = np.flatnonzero(camera_of(np.arange(len(rows))) == 3)
     figures = timed(lambda q: exact_top_k(q, rows, top_k), queries)
     figures["narrow ms"] = per_query(lambda q: exact_top_k(q, rows[narrow], top_k), queries)
     figures["peak GiB"] = peak_gib()
@@ -139,7 +138,7 @@ def search_exactly(folder: Path, top_k: int) -> tuple[dict[str, Any], list[np.nd
         exact_top_k(queries, rows, top_k)[1],
         narrow[exact_top_k(queries, rows[narrow], top_k)[1]],
     ]
-    return figures, [f.numpy() for f in found]
+    return figures, found
 
 
 def fill(folder: Path, uri: str) -> dict[str, float]:
@@ -207,8 +206,8 @@ def index_pictures(args: argparse.Namespace, folder: Path) -> None:
 
     if not (args.model and args.weights):
         raise ConfigError("--pictures needs --model and --weights")
-    searcher = PersonSearcher.from_config(args.model, args.weights)
-    gallery = open_gallery(str(folder / "gallery"), searcher.made_by)
+    searcher = PersonSearcher.from_config(args.model, args.weights).searcher
+    gallery = open_gallery(str(folder / "gallery"), searcher.model)
     indexer = Indexer(searcher, gallery, batch_size=args.batch_size, progress=False)
     files = find_files([args.pictures])
     start = time.perf_counter()

@@ -16,7 +16,7 @@ import numpy as np
 from person_search.errors import GalleryError
 from person_search.structures import GalleryModel
 
-from ..persons import COLUMNS, Filter, Hit, Persons, to_datetime
+from ..persons import Filter, Hit, Matches, Persons, to_datetime
 
 MODEL_NOTE = "model"
 FILE_NOTE = "file:"
@@ -29,7 +29,7 @@ class Contents:
 
     Attributes:
         cameras: name -> persons; "" unknown.
-        first, last: of the times that are known; None if none is.
+        first, last: earliest and latest known time, or None.
     """
 
     cameras: Counter[str]
@@ -65,26 +65,34 @@ class GalleryIndex(ABC):
             self._upsert([keys[row] for row in last], persons[last])
 
     def search(
+        self, embeds: np.ndarray, top_k: int = 20, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """The most similar persons of each query, best first, as :meth:`nearest` finds them."""
+        return [matches.hits() for matches in self.nearest(embeds, top_k, where)]
+
+    def nearest(
         self,
         embeds: np.ndarray,
         top_k: int = 20,
         where: Filter | None = None,
         with_embeds: bool = False,
-    ) -> list[list[Hit]]:
-        """The most similar persons of each query, best first.
+    ) -> list[Matches]:
+        """The most similar rows of each query.
 
         Args:
             embeds: (Q, D), unit length.
-            top_k: how many of each at most.
+            top_k: how many rows per query at most.
             where: only rows that fit.
-            with_embeds: bring the embeddings of the hits along.
+            with_embeds: bring the embeddings of the rows along.
+
+        Raises:
+            GalleryError: the embeddings are not of the gallery's model, or it cannot be read.
         """
         embeds = np.ascontiguousarray(embeds, np.float32)
         self._check(embeds)
         if top_k < 1:
             raise GalleryError(f"top_k is {top_k}; ask for one hit or more")
-        columns = (*COLUMNS, "embed") if with_embeds else COLUMNS
-        return self._search(embeds, top_k, where or Filter(), columns) if len(embeds) else []
+        return self._search(embeds, top_k, where or Filter(), with_embeds) if len(embeds) else []
 
     def _check(self, embeds: np.ndarray) -> None:
         if embeds.ndim != 2 or embeds.shape[1] != self.model.dim:
@@ -102,9 +110,9 @@ class GalleryIndex(ABC):
 
     @abstractmethod
     def _search(
-        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
-    ) -> list[list[Hit]]:
-        """See :meth:`search`; ``columns`` are those that a hit needs."""
+        self, embeds: np.ndarray, top_k: int, where: Filter, with_embeds: bool
+    ) -> list[Matches]:
+        """See :meth:`nearest`; there is at least one query."""
 
     @abstractmethod
     def delete(self, where: Filter) -> int:

@@ -1,12 +1,10 @@
 """Exact search in memory: the reference of the other engines, and enough for a notebook."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
-import torch
 
-from ..persons import Filter, Hit, Persons
+from ..persons import Filter, Matches, Persons, without_embeds
 from .base import GalleryIndex, GalleryModel
 
 BLOCK = 65536
@@ -14,9 +12,12 @@ BLOCK = 65536
 
 
 def exact_top_k(
-    queries: torch.Tensor, embeds: torch.Tensor, top_k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    queries: np.ndarray, embeds: np.ndarray, top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Similarities and rows of the most similar embeddings.
+
+    The best rows of each block compete with the best ones so far: with k = 2 and the similarities
+    ``.9 .1 | .5 .7`` in two blocks, ``.9 .1`` are kept first, then ``.9 .7`` of the four.
 
     Args:
         queries: (Q, D) float32.
@@ -26,14 +27,17 @@ def exact_top_k(
     Returns:
         (Q, min(k, N)) both, best first.
     """
-    best = queries.new_zeros(len(queries), 0)
-    rows = torch.zeros(len(queries), 0, dtype=torch.int64)
+    best = np.zeros((len(queries), 0), np.float32)
+    rows = np.zeros((len(queries), 0), np.int64)
     for start in range(0, len(embeds), BLOCK):
         similarity = queries @ embeds[start : start + BLOCK].T
-        found, at = similarity.topk(min(top_k, similarity.shape[1]))
-        best, order = torch.cat([best, found], 1).topk(min(top_k, best.shape[1] + found.shape[1]))
-        rows = torch.cat([rows, at + start], 1).gather(1, order)
-    return best, rows
+        here = np.broadcast_to(np.arange(start, start + similarity.shape[1]), similarity.shape)
+        best, rows = np.hstack([best, similarity]), np.hstack([rows, here])
+        if best.shape[1] > top_k:
+            kept = np.sort(np.argpartition(-best, top_k - 1, axis=1)[:, :top_k], axis=1)
+            best, rows = (np.take_along_axis(values, kept, axis=1) for values in (best, rows))
+    order = np.argsort(-best, axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
 class ExactIndex(GalleryIndex):
@@ -49,8 +53,7 @@ class ExactIndex(GalleryIndex):
         self._notes: dict[str, str] = {}
         self._remember(model)
         self._keys: list[str] = []
-        empty = Persons.of_frame(np.zeros((0, 4)), np.zeros(0), np.zeros((0, self.model.dim)), "")
-        self._persons = empty
+        self._persons = Persons.none(self.model.dim)
 
     def _upsert(self, keys: list[str], persons: Persons) -> None:
         new = set(keys)
@@ -59,18 +62,13 @@ class ExactIndex(GalleryIndex):
         self._keys = [self._keys[row] for row in kept] + keys
 
     def _search(
-        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
-    ) -> list[list[Hit]]:
+        self, embeds: np.ndarray, top_k: int, where: Filter, with_embeds: bool
+    ) -> list[Matches]:
         persons = self._persons[where.mask(self._persons)]
-        best, rows = exact_top_k(torch.from_numpy(embeds), torch.from_numpy(persons.embed), top_k)
-        wanted = {name: getattr(persons, name) for name in columns}
-        return [
-            [
-                Hit.from_row({name: column[i] for name, column in wanted.items()}, s)
-                for s, i in zip(*of_query, strict=True)
-            ]
-            for of_query in zip(best.tolist(), rows.tolist(), strict=True)
-        ]
+        best, rows = exact_top_k(embeds, persons.embed, top_k)
+        if not with_embeds:
+            persons = without_embeds(persons)
+        return [Matches(persons[r], b) for b, r in zip(best, rows, strict=True)]
 
     def delete(self, where: Filter) -> int:
         """See :class:`GalleryIndex`."""
@@ -88,7 +86,7 @@ class ExactIndex(GalleryIndex):
         """See :class:`GalleryIndex`."""
         found = self._persons[(where or Filter()).mask(self._persons)]
         if len(found):
-            yield found if embeds else replace(found, embed=found.embed[:, :0])
+            yield found if embeds else without_embeds(found)
 
     def optimize(self) -> None:
         """Nothing to do."""

@@ -21,7 +21,7 @@ import numpy as np
 from person_search.errors import GalleryError
 from person_search.files import optional_module
 
-from ..persons import COLUMNS, Filter, Hit, Persons
+from ..persons import COLUMNS, Filter, Matches, Persons
 from .base import GalleryIndex, GalleryModel
 
 logger = logging.getLogger(__name__)
@@ -174,11 +174,13 @@ class LanceIndex(GalleryIndex):
             return {column for index in self._persons.list_indices() for column in index.columns}
 
     def _search(
-        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
-    ) -> list[list[Hit]]:
+        self, embeds: np.ndarray, top_k: int, where: Filter, with_embeds: bool
+    ) -> list[Matches]:
         fitting = self.count(where)
         if not fitting:
-            return [[] for _ in embeds]
+            nobody = Persons.none(self.model.dim if with_embeds else 0)
+            return [Matches(nobody, np.zeros(0, np.float32)) for _ in embeds]
+        columns = [*COLUMNS, "embed"] if with_embeds else [*COLUMNS]
         with self._reported("cannot search"):
             query = self._persons.search(embeds, vector_column_name="embed")
             query = query.distance_type("cosine").limit(top_k).select([*columns, "_distance"])
@@ -189,11 +191,15 @@ class LanceIndex(GalleryIndex):
             else:
                 probes = max(20, round(PROBED * _partitions(self.count())))
                 query = query.nprobes(probes).refine_factor(REFINE)
-            found = query.to_arrow().to_pylist()
-        hits = [[] for _ in embeds]
-        for row in found:  # one query has no column query_index
-            hits[row.get("query_index", 0)].append(Hit.from_row(row, 1 - row["_distance"]))
-        return hits
+            found = query.to_arrow()
+        similarity = 1 - found.column("_distance").to_numpy()
+        if "query_index" in found.schema.names:  # one query has no such column
+            query_of_row = found.column("query_index").to_numpy()
+        else:
+            query_of_row = np.zeros(len(found), np.int64)
+        persons = _from_arrow(found.select(columns))
+        of_queries = [np.flatnonzero(query_of_row == query) for query in range(len(embeds))]
+        return [Matches(persons[rows], similarity[rows]) for rows in of_queries]
 
     def delete(self, where: Filter) -> int:
         """See :class:`GalleryIndex`."""
@@ -206,13 +212,14 @@ class LanceIndex(GalleryIndex):
 
     def rows(self, where: Filter | None = None, embeds: bool = True) -> Iterator[Persons]:
         """See :class:`GalleryIndex`."""
+        pa = optional_module("pyarrow", "gallery", GalleryError)
         with self._reported("cannot read"):
             query = self._persons.search().select([*COLUMNS, "embed"] if embeds else [*COLUMNS])
             if where and where.conditions():
                 query = query.where(_sql(where))
             for part in query.to_batches(ROWS_PER_PART):
                 if part.num_rows:
-                    yield _from_arrow(part)
+                    yield _from_arrow(pa.Table.from_batches([part]))
 
     def write_notes(self, notes: Mapping[str, str]) -> None:
         """See :class:`GalleryIndex`."""
@@ -291,12 +298,12 @@ def _to_arrow(keys: list[str], persons: Persons, schema):
     return pa.table(columns, schema=schema)
 
 
-def _from_arrow(part) -> Persons:
-    columns = {"embed": np.zeros((part.num_rows, 0), np.float32)}
-    for name in part.schema.names:
-        column = part.column(name)
+def _from_arrow(table) -> Persons:
+    columns = {"embed": np.zeros((table.num_rows, 0), np.float32)}
+    for name in table.schema.names:
+        column = table.column(name).combine_chunks()
         if name in ("box", "embed"):
-            columns[name] = column.flatten().to_numpy().reshape(part.num_rows, -1)
+            columns[name] = column.flatten().to_numpy().reshape(-1, column.type.list_size)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return Persons(**columns)

@@ -18,7 +18,7 @@ import numpy as np
 from person_search.errors import GalleryError
 from person_search.files import optional_module
 
-from ..persons import COLUMNS, Filter, Hit, Persons
+from ..persons import COLUMNS, Filter, Matches, Persons
 from .base import GalleryIndex, GalleryModel
 
 MOST_HITS = 16_384
@@ -134,8 +134,9 @@ class MilvusIndex(GalleryIndex):
                 self._client.upsert(self._names["persons"], rows[start : start + at_once])
 
     def _search(
-        self, embeds: np.ndarray, top_k: int, where: Filter, columns: tuple[str, ...]
-    ) -> list[list[Hit]]:
+        self, embeds: np.ndarray, top_k: int, where: Filter, with_embeds: bool
+    ) -> list[Matches]:
+        names = [*COLUMNS, "embed"] if with_embeds else [*COLUMNS]
         with self._reported("cannot search"):
             found = self._client.search(
                 self._names["persons"],
@@ -143,10 +144,16 @@ class MilvusIndex(GalleryIndex):
                 anns_field="embed",
                 limit=min(top_k, MOST_HITS),
                 filter=_expression(where),
-                output_fields=list(columns),
+                output_fields=names,
                 search_params={"metric_type": "COSINE", "params": {}},
             )
-        return [[Hit.from_row(row["entity"], row["distance"]) for row in hits] for hits in found]
+        return [
+            Matches(
+                _from_rows([row["entity"] for row in rows], names),
+                np.array([row["distance"] for row in rows], np.float32),
+            )
+            for rows in found
+        ]
 
     def delete(self, where: Filter) -> int:
         """See :class:`GalleryIndex`."""
@@ -185,10 +192,7 @@ class MilvusIndex(GalleryIndex):
         """See :class:`GalleryIndex`."""
         names = [*COLUMNS, "embed"] if embeds else [*COLUMNS]
         for part in self._all("persons", _expression(where or Filter()), names):
-            values = {name: [row[name] for row in part] for name in names}
-            values.setdefault("embed", [[]] * len(part))
-            kinds = dict.fromkeys(values, np.float32) | _KINDS
-            yield Persons(**{name: np.array(values[name], kinds[name]) for name in values})
+            yield _from_rows(part, names)
 
     def optimize(self) -> None:
         """Nothing to do: Milvus builds its index and merges its segments by itself."""
@@ -219,6 +223,15 @@ class MilvusIndex(GalleryIndex):
     def close(self) -> None:
         """See :class:`GalleryIndex`."""
         self._client.close()
+
+
+def _from_rows(rows: list[dict], names: list[str]) -> Persons:
+    if not rows:
+        return Persons.none(0)
+    values = {name: [row[name] for row in rows] for name in names}
+    values.setdefault("embed", [[]] * len(rows))
+    kinds = dict.fromkeys(values, np.float32) | _KINDS
+    return Persons(**{name: np.array(values[name], kinds[name]) for name in values})
 
 
 def _quote(text: str) -> str:

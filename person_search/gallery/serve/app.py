@@ -12,9 +12,9 @@ from fastapi import FastAPI
 
 from person_search.errors import ConfigError, ImageError, PersonSearchError, QueryError
 
-from ..findings import Finding
 from ..persons import Filter
-from ..report import asset
+from ..report.page import asset
+from ..search import SearchOptions, SearchResult
 from .gate import LOOPBACK, Gate
 from .page import MOST_HITS, SearchPage, no_scene_html, scene_html
 
@@ -58,11 +58,11 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
         most_bytes: of a picture that is dropped.
     """
     uris = list(page.galleries)
-    least_score = page.searcher.made_by.score_thresh
+    least_score = page.searcher.model.score_thresh
     about, choices, timed = _about(page, uris[0])
     blocks = gr.Blocks(title="Person search", analytics_enabled=False, fill_width=True)
     with blocks:
-        scene, wanted = gr.State(), gr.State()
+        scene, query = gr.State(), gr.State()
         head = gr.HTML(about, elem_id="head", apply_default_css=False)
         with gr.Row(elem_classes="columns"):
             with gr.Column(scale=3, min_width=380, elem_id="left"):
@@ -104,8 +104,8 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
                 found = gr.HTML(
                     ASK_FOR_SCENE,
                     elem_id="found",
-                    css_template=asset("report.css"),
-                    js_on_load=asset("report.js") + "enlargeScenes(element);",
+                    css_template=asset("report/report.css"),
+                    js_on_load=asset("report/report.js") + "enlargeScenes(element);",
                     apply_default_css=False,
                 )
         filters = [gallery, cameras, *times, score, top_k, best, rerank, decide]
@@ -122,9 +122,10 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
             score = score if score > least_score else None
             where = Filter(tuple(cameras or ()), since, until, score)
             with _told():
-                finding = page.search(who, uri, where, top_k, best, rerank, decide)
-                cards = page.cards(uri, finding.hits)
-            return _answer(finding, rerank) + cards
+                options = SearchOptions(int(top_k), where, best_per_frame=best, rerank=rerank)
+                result = page.search(who, uri, options, decide)
+                cards = page.cards(uri, result.hits)
+            return _answer(result, rerank) + cards
 
         def drop(event: gr.EventData):
             with _told():
@@ -152,19 +153,19 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
             "concurrency_limit": 1,
             "api_visibility": "private",
         }
-        shown = [scene, wanted, picture, found]
-        picture.drop(drop, None, shown, show_progress_on=picture, **options)
+        outputs = [scene, query, picture, found]
+        picture.drop(drop, None, outputs, show_progress_on=picture, **options)
         options["show_progress_on"] = found
-        picture.pick(pick, [scene, *filters], [wanted, picture, found], **options)
-        picture.draw(draw, [scene, *filters], [wanted, picture, found], **options)
+        picture.pick(pick, [scene, *filters], [query, picture, found], **options)
+        picture.draw(draw, [scene, *filters], [query, picture, found], **options)
         changes = [c.change for c in (cameras, *times, best, rerank, decide)]
         changes += [slider.release for slider in (score, top_k)]
         options["trigger_mode"] = "always_last"
-        gr.on(changes, search, [wanted, *filters], found, **options)
+        gr.on(changes, search, [query, *filters], found, **options)
         quiet = options | {"show_progress_on": None, "show_progress": "hidden"}
         chosen = [head, cameras, *times]
         choice = gr.on([blocks.load, gallery.change], choose_gallery, gallery, chosen, **quiet)
-        choice.then(search, [wanted, *filters], found, **options)
+        choice.then(search, [query, *filters], found, **options)
         blocks.unload(forget)
     blocks.queue(max_size=WAITING)
     blocks.state_session_capacity = SESSIONS
@@ -183,15 +184,15 @@ def _about(page: SearchPage, uri: str) -> tuple[str, list[tuple[str, str]], bool
     return head, choices, contents.first is not None
 
 
-def _answer(finding: Finding, reranked: bool) -> str:
-    """A finding in words: whether the person is there, where that was asked, and how many hits."""
-    who, number, decision = finding.wanted.label.capitalize(), len(finding.hits), finding.decision
+def _answer(result: SearchResult, reranked: bool) -> str:
+    """Whether the person is there, where that was asked, and how many hits there are."""
+    who, number = result.query.label.capitalize(), len(result.hits)
     order = "re-ranked" if reranked else "most similar first"
     hits = f"{number} hit{'s' * (number != 1)}, {order}"
-    if not decision:
+    if result.threshold is None:
         return _above(who, hits)
-    facts = (decision, hits) if decision.in_gallery else (decision,)
-    threshold = html.escape(str(decision.threshold))
+    facts = (result.decision, hits) if result.in_gallery else (result.decision,)
+    threshold = html.escape(str(result.threshold))
     return f'{_above(who, *facts)}<p class="threshold">{threshold}</p>'
 
 

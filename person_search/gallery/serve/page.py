@@ -7,21 +7,22 @@ their picture; images are (H, W, 3) uint8 BGR.
 import html
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from person_search.errors import GalleryError, ImageError, QueryError
 from person_search.images import decode_image
+from person_search.structures import Detections, Searcher
 
 from ..calibration import Thresholds
 from ..engines import Contents, GalleryIndex
-from ..findings import Finding, look_for
-from ..persons import Filter, Hit
-from ..queries import Shown, Wanted, from_the_left
-from ..report import SCENE_SIDE, data_url, hit_cards
-from ..searcher import Detections, PersonSearcher, clip_boxes
+from ..persons import Hit
+from ..queries import Query, QueryImage, clip_boxes, from_the_left
+from ..report.page import hit_cards
+from ..report.pictures import SCENE_SIDE, data_url
+from ..search import SearchOptions, SearchResult, search
 from ..sources import read_scene
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp"}
@@ -62,12 +63,12 @@ class SearchPage:
 
     def __init__(
         self,
-        searcher: PersonSearcher,
+        searcher: Searcher,
         galleries: Sequence[GalleryIndex],
         thresholds: Thresholds | None = None,
     ):
         for gallery in galleries:
-            gallery.model.require_same(searcher.made_by, gallery.uri)
+            gallery.model.require_same(searcher.model, gallery.uri)
         self.searcher, self.thresholds = searcher, thresholds
         self.galleries = {gallery.uri: gallery for gallery in galleries}
         self._contents: dict[str, tuple[int, Contents]] = {}
@@ -96,45 +97,41 @@ class SearchPage:
             ImageError: not such a file, damaged, or of too many pixels.
         """
         image = _decode(data, name)
-        return Scene(name, image, from_the_left(self.searcher.detect(image)))
+        return Scene(name, image, from_the_left(self.searcher.detect([image])[0]))
 
-    def pick(self, scene: Scene, number: int) -> Wanted:
+    def pick(self, scene: Scene, number: int) -> Query:
         """One of its persons, numbered from the left, from 1."""
         if not isinstance(number, int) or not 1 <= number <= len(scene.found):
             raise QueryError(f"{scene.name} shows no person {number}")
         box, embed = scene.found.boxes[number - 1], scene.found.embeds[number - 1]
-        return Wanted(f"person {number}", [Shown(scene.name, 0.0, scene.image, box)], embed)
+        return Query(f"person {number}", [QueryImage(scene.name, 0.0, scene.image, box)], embed)
 
-    def draw(self, scene: Scene, box: Sequence[float]) -> Wanted:
+    def draw(self, scene: Scene, box: Sequence[float]) -> Query:
         """The person in a box, (4,), that somebody drew; it is clipped to the picture."""
         try:
             (box,) = clip_boxes(np.array(box, np.float64).reshape(1, 4), scene.image.shape[:2])
         except (TypeError, ValueError):
             raise QueryError("a box is four numbers: x1, y1, x2, y2") from None
-        (embed,) = self.searcher.embed(scene.image, box)
-        return Wanted("your box", [Shown(scene.name, 0.0, scene.image, box)], embed)
+        (embed,) = self.searcher.embed(scene.image, box[None])
+        return Query("your box", [QueryImage(scene.name, 0.0, scene.image, box)], embed)
 
     def search(
-        self,
-        wanted: Wanted,
-        uri: str,
-        where: Filter | None = None,
-        top_k: int = 20,
-        best_per_frame: bool = True,
-        rerank: bool = False,
-        decide: bool = True,
-    ) -> Finding:
-        """The best hits in a gallery, best first; at most :data:`MOST_HITS`.
+        self, query: Query, uri: str, options: SearchOptions | None = None, decide: bool = True
+    ) -> SearchResult:
+        """Search a gallery.
 
-        ``decide`` by the thresholds, if there are any; the rest is as :func:`look_for` takes it.
+        Args:
+            query: who is looked for.
+            uri: address of the gallery.
+            options: how; at most :data:`MOST_HITS` hits are listed.
+            decide: say whether the person is there, by the thresholds, if there are any.
         """
-        gallery, top_k = self._gallery(uri), min(int(top_k), MOST_HITS)
+        gallery, options = self._gallery(uri), options or SearchOptions()
         ask = decide and self.thresholds
-        threshold = self.thresholds(gallery.count(where)) if ask else None
-        (finding,) = look_for(
-            gallery, [wanted], top_k, where, best_per_frame, threshold=threshold, rerank=rerank
-        )
-        return finding
+        threshold = self.thresholds(gallery.count(options.where)) if ask else None
+        top_k = min(int(options.top_k), MOST_HITS)
+        (result,) = search(gallery, [query], replace(options, top_k=top_k, threshold=threshold))
+        return result
 
     def cards(self, uri: str, hits: list[Hit]) -> str:
         """Hits of a gallery as HTML, with their scenes."""
@@ -182,17 +179,17 @@ def no_scene_html() -> str:
     )
 
 
-def scene_html(scene: Scene, wanted: Wanted | None = None) -> str:
+def scene_html(scene: Scene, query: Query | None = None) -> str:
     """A scene with a numbered box for everybody, and the one that is looked for."""
     height, width = scene.image.shape[:2]
-    box = wanted.shown[0].box if wanted else None
+    box = query.images[0].box if query else None
     people = list(enumerate(scene.found.boxes, start=1))
-    picked = next((number for number, b in people if np.array_equal(b, box)), 0) if wanted else 0
+    picked = next((number for number, b in people if np.array_equal(b, box)), 0) if query else 0
     # The largest first: a click hits the smallest box that holds it.
     people.sort(key=lambda person: -float(np.prod(person[1][2:] - person[1][:2])))
     unit = max(width, height) / 100
     boxes = "".join(_person_html(number, b, unit, number == picked) for number, b in people)
-    if wanted and not picked:
+    if query and not picked:
         boxes += f'<g class="person picked">{_rectangles(box)}</g>'
     number = len(people)
     shows = f"{number} person{'s' * (number != 1)}" if number else "nobody was found"

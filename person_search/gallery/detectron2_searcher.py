@@ -1,0 +1,189 @@
+"""The detectron2 model as a searcher: one of the two kinds of models that a gallery can ask.
+
+Shape shorthand in this module:
+    n: boxes of one picture; D: embedding size
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from torch import nn
+
+from person_search.config import add_person_search_config, read_config
+from person_search.data import build_mapper
+from person_search.engine import PersonSearchCheckpointer
+from person_search.errors import ConfigError, GalleryError, WeightsError
+from person_search.structures import Detections, GalleryModel, Searcher
+
+from .engines import GalleryIndex
+
+_INPUT_KEYS = ("FORMAT", "MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAPPER")
+
+
+class Detectron2Searcher(Searcher):
+    """A search model of detectron2's registries, with its weights.
+
+    Args:
+        network: finds and embeds persons at test, as ``PersonSearchRCNN`` does.
+        mapper: makes its inputs, as ``PersonSearchMapper`` does.
+        model: what is to be remembered with its embeddings.
+    """
+
+    def __init__(self, network: nn.Module, mapper, model: GalleryModel):
+        self.network, self.mapper, self.model = network.eval(), mapper, model
+
+    @classmethod
+    def from_config(
+        cls,
+        config_file: str,
+        weights: str,
+        opts: Sequence[str] = (),
+        device: str | None = None,
+    ) -> "Detectron2Searcher":
+        """The model of a config file.
+
+        Args:
+            config_file: one of ``configs/``, or your own.
+            weights: a checkpoint that was trained with it.
+            opts: ``KEY VALUE`` pairs that override the config.
+            device: "cpu" or "cuda"; None takes a GPU if there is one.
+        """
+        cfg = read_config(config_file, opts)
+        return cls._from_cfg(cfg, weights, device)
+
+    @classmethod
+    def from_gallery(
+        cls, gallery: GalleryIndex, weights: str | None = None, device: str | None = None
+    ) -> "Detectron2Searcher":
+        """The model that a gallery was made with; ``weights``: where they are now, if moved."""
+        model = gallery.model
+        try:
+            cfg = get_cfg()
+            add_person_search_config(cfg)
+            cfg.merge_from_other_cfg(CfgNode.load_cfg(model.config))
+        except Exception as error:  # yacs raises all kinds
+            raise ConfigError(
+                f"the gallery {gallery.uri} was made by another version of this project "
+                f"({str(error).splitlines()[0]}): index into a new one with this version"
+            ) from error
+        path = weights or model.weights
+        if not os.path.isfile(path):
+            raise WeightsError(
+                f"the gallery {gallery.uri} was made with {path}, which is not there: say with "
+                "--weights where it is now"
+            )
+        if _hash_file(path) != model.weights_hash:
+            raise GalleryError(f"the gallery {gallery.uri} was made with other weights than {path}")
+        network, mapper = _build(cfg, path, device)
+        return cls(network, mapper, model)
+
+    @classmethod
+    def _from_cfg(cls, cfg: CfgNode, weights: str, device: str | None) -> "Detectron2Searcher":
+        if not os.path.isfile(weights):
+            raise WeightsError(f"no weights file {weights}: give a checkpoint of a trained model")
+        network, mapper = _build(cfg, weights, device)
+        cfg.MODEL.WEIGHTS = os.path.abspath(weights)
+        model = GalleryModel(
+            config=cfg.dump(),
+            weights=cfg.MODEL.WEIGHTS,
+            config_hash=_hash_config(cfg),
+            weights_hash=_hash_file(weights),
+            dim=_embedding_size(network, mapper),
+            score_thresh=cfg.TEST.SEARCH.SCORE_THRESH,
+        )
+        return cls(network, mapper, model)
+
+    @torch.no_grad()
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
+        """See :class:`Searcher`."""
+        inputs = [self._input(picture) for picture in pictures]
+        sizes = [tuple(x["image"].shape) for x in inputs]
+        found: dict[int, Detections] = {}
+        # Pictures of one size go through the network together: padding would change embeddings.
+        for size in dict.fromkeys(sizes):
+            rows = [row for row, other in enumerate(sizes) if other == size]
+            outputs = self.network([inputs[row] for row in rows])
+            found |= zip(rows, map(self._detections, outputs), strict=True)
+        return [found[row] for row in range(len(inputs))]
+
+    @torch.no_grad()
+    def embed(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """See :class:`Searcher`."""
+        output = self.network([self._input(picture, boxes)])[0]
+        return output["query_embeds"].float().cpu().numpy()
+
+    def _input(self, picture: np.ndarray, boxes: np.ndarray | None = None) -> dict:
+        record: dict[str, Any] = {"height": picture.shape[0], "width": picture.shape[1]}
+        if boxes is not None:
+            record["query_boxes"] = boxes
+        if self.mapper.image_format == "RGB":
+            picture = picture[:, :, ::-1]
+        return self.mapper.map_image(picture, record)
+
+    def _detections(self, output: dict) -> Detections:
+        persons = output["instances"].to("cpu")
+        persons = persons[persons.scores >= self.model.score_thresh]
+        return Detections(
+            boxes=persons.pred_boxes.tensor.float().numpy(),
+            scores=persons.scores.float().numpy(),
+            embeds=persons.pred_embeds.float().numpy(),
+        )
+
+
+def _build(cfg: CfgNode, weights: str, device: str | None) -> tuple[nn.Module, object]:
+    """The network with its weights, and the mapper; settles the config's last values."""
+    cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # The classifier over training identities plays no part, and the training data may be far away.
+    cfg.MODEL.REID.NUM_IDS = 1
+    network = build_model(cfg)
+    if not hasattr(network, "roi_heads"):
+        raise ConfigError(f"{cfg.MODEL.META_ARCHITECTURE} finds no persons: give a search config")
+    PersonSearchCheckpointer(network, complete=True).load(weights)
+    return network, build_mapper(cfg, is_train=False)
+
+
+@torch.no_grad()
+def _embedding_size(network: nn.Module, mapper) -> int:
+    blank = np.zeros((64, 64, 3), np.uint8)
+    record = {"height": 64, "width": 64, "query_boxes": [[8, 8, 40, 56]]}
+    return network.eval()([mapper.map_image(blank, record)])[0]["query_embeds"].shape[1]
+
+
+def _hash_config(cfg: CfgNode) -> str:
+    """Of the keys that decide what a network does with a picture, where they are not the defaults.
+
+    So a key that a later version adds does not make another model of an old one.
+    """
+    default = get_cfg()
+    add_person_search_config(default)
+    changes = dict(_changes(cfg.MODEL, default.MODEL))
+    changes |= {f"INPUT.{key}": cfg.INPUT[key] for key in _INPUT_KEYS}
+    for key in ("WEIGHTS", "DEVICE"):
+        changes.pop(key, None)
+    text = json.dumps(changes, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _changes(node: CfgNode, default: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys, as "ROI_HEADS.NAME", and values that differ from those of ``default``."""
+    for key, value in node.items():
+        usual = default.get(key)
+        if isinstance(value, CfgNode) and isinstance(usual, CfgNode):
+            yield from _changes(value, usual, f"{prefix}{key}.")
+        elif value != usual:
+            yield f"{prefix}{key}", value
+
+
+def _hash_file(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
