@@ -63,7 +63,7 @@ def add_person_search_config(cfg: CN) -> None:
     # Stride of the last stage of the identification net; 1 keeps detail ("last stride" of the
     # re-ID literature; STL, section 3.1).
     cfg.MODEL.REID.LAST_STRIDE = 1
-    # A name in REID_HEAD_REGISTRY: "SoftmaxHead" | "BagOfTricksHead" (also triplet and center
+    # A name in IDENTITY_HEAD_REGISTRY: "SoftmaxHead" | "BagOfTricksHead" (also triplet and center
     # loss) | "OIMHead" | "NormAwareHead" (NAE) | "SimSiamHead" (self-supervised)
     cfg.MODEL.REID.HEAD = "SoftmaxHead"
     # Number of identities: classes of the classifier, rows of OIM's table. -1: the sum over

@@ -15,13 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from detectron2.data import MetadataCatalog, detection_utils
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes
 from detectron2.utils.env import seed_all_rng
 from matplotlib.figure import Figure
-from torch import nn
 
 from person_search import read_config
 from person_search.command import positive, run_program
@@ -32,12 +29,13 @@ from person_search.data.transforms import ExpandResize
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
 from person_search.files import optional_module
+from person_search.modeling.meta_arch.base import SearchModel
 
 RANDOM = "random"
 
 
 def draw_persons(cfg, number: int) -> tuple[list[dict], np.ndarray]:
-    """Views with one person each (``image``, ``boxes``), and the index of the data set of each."""
+    """Views with one person each, in ``query_boxes``, and the number of the data set of each."""
     mapper = HybridMapper(
         True,
         augmentations=detection_utils.build_augmentation(cfg, is_train=False),
@@ -53,19 +51,15 @@ def draw_persons(cfg, number: int) -> tuple[list[dict], np.ndarray]:
                 view, _ = mapper(records[index])["views"]
                 boxes = view["instances"].gt_boxes.tensor
                 chosen = np.random.randint(len(boxes))
-                views.append({"image": view["image"], "boxes": Boxes(boxes[chosen : chosen + 1])})
+                views.append({"image": view["image"], "query_boxes": boxes[chosen : chosen + 1]})
                 domains.append(domain)
     return views, np.array(domains)
 
 
-@torch.no_grad()
-def embed_persons(model: nn.Module, views: list[dict]) -> np.ndarray:
+def embed_persons(model: SearchModel, views: list[dict]) -> np.ndarray:
     """(n, D) unit embeddings of the persons of :func:`draw_persons`."""
-    rows = []
-    for view in views:
-        features = model.backbone(model.preprocess_image([view]).tensor)
-        rows += model.roi_heads.embed(features, [view["boxes"].to(model.device)])
-    return F.normalize(torch.cat(rows)).cpu().numpy()
+    rows = [embeds for view in views for embeds in model.embed_boxes([view])]
+    return torch.cat(rows).cpu().numpy()
 
 
 def same_set_share(embeddings: np.ndarray, domains: np.ndarray) -> float:

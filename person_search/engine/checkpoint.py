@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from person_search.errors import WeightsError
 from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
+from person_search.modeling.embedders.base import IDENTITY_HEAD
 
 from .weights_file import read_weights_file
 
@@ -92,7 +93,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         memory = [] if self._resuming else [k for k in file_state if k.startswith(_memory(model))]
         for key in memory:
             del file_state[key]
-        file_state |= _reid_head_of_another_model(model, file_state)
+        file_state |= _identity_head_of_another_model(model, file_state)
         fit = fit_stage_weights(model_state, file_state)
         _refuse_misfit(fit)
         by_name = {k: v for k, v in file_state.items() if k in model_state and k not in fit.weights}
@@ -181,21 +182,26 @@ def _memory(model: nn.Module) -> tuple[str, ...]:
     return _prefixes(model, "memory")
 
 
-def _reid_head_of_another_model(model: nn.Module, file_state: dict) -> dict:
-    """The re-ID head (BN neck) of a model that holds its re-ID branch in another place.
+def _identity_head_of_another_model(model: nn.Module, file_state: dict) -> dict:
+    """The identity head (BN neck) of a model that holds its embedder in another place.
 
     This is how re-ID pre-training reaches a person search model; its classifier does not (STL,
     step 2, starts a new one).
     """
-    branch = {k[k.index("reid.head.") :]: k for k in file_state if "reid.head." in k}
-    new = tuple(prefix for prefix in _training_only(model) if "reid.head." in prefix)
-    heads = [
-        k
-        for k in model.state_dict()
-        if "reid.head." in k and k not in file_state and not k.startswith(new)
-    ]
-    sources = {k: branch.get(k[k.index("reid.head.") :]) for k in heads}
-    return {k: file_state[source] for k, source in sources.items() if source}
+
+    def name_in_head(key: str) -> str:
+        return key.partition(IDENTITY_HEAD)[2]
+
+    sources = {name_in_head(key): key for key in file_state if IDENTITY_HEAD in key}
+    new = tuple(prefix for prefix in _training_only(model) if IDENTITY_HEAD in prefix)
+    return {
+        key: file_state[sources[name_in_head(key)]]
+        for key in model.state_dict()
+        if IDENTITY_HEAD in key
+        and name_in_head(key) in sources
+        and key not in file_state
+        and not key.startswith(new)
+    }
 
 
 def _refuse_incomplete(model: nn.Module, fresh: list[str]) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
-from torch import nn
 
 from person_search.config import add_person_search_config, read_config
 from person_search.data import build_mapper
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, GalleryError, WeightsError
+from person_search.modeling.meta_arch.base import SearchModel
 from person_search.structures import Detections, GalleryModel, Searcher
 
 from .engines import GalleryIndex
@@ -31,12 +31,12 @@ class Detectron2Searcher(Searcher):
     """A search model of detectron2's registries, with its weights.
 
     Args:
-        network: finds and embeds persons at test, as ``PersonSearchRCNN`` does.
+        network: the model.
         mapper: makes its inputs, as ``PersonSearchMapper`` does.
         model: what is to be remembered with its embeddings.
     """
 
-    def __init__(self, network: nn.Module, mapper, model: GalleryModel):
+    def __init__(self, network: SearchModel, mapper, model: GalleryModel):
         self.network, self.mapper, self.model = network.eval(), mapper, model
 
     @classmethod
@@ -95,7 +95,7 @@ class Detectron2Searcher(Searcher):
             weights=cfg.MODEL.WEIGHTS,
             config_hash=_hash_config(cfg),
             weights_hash=_hash_file(weights),
-            dim=_embedding_size(network, mapper),
+            dim=network.embedding_dim,
             score_thresh=cfg.TEST.SEARCH.SCORE_THRESH,
         )
         return cls(network, mapper, model)
@@ -116,8 +116,8 @@ class Detectron2Searcher(Searcher):
     @torch.no_grad()
     def embed(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """See :class:`Searcher`."""
-        output = self.network([self._input(picture, boxes)])[0]
-        return output["query_embeds"].float().cpu().numpy()
+        (embeds,) = self.network.embed_boxes([self._input(picture, boxes)])
+        return embeds.float().cpu().numpy()
 
     def _input(self, picture: np.ndarray, boxes: np.ndarray | None = None) -> dict:
         record: dict[str, Any] = {"height": picture.shape[0], "width": picture.shape[1]}
@@ -137,23 +137,16 @@ class Detectron2Searcher(Searcher):
         )
 
 
-def _build(cfg: CfgNode, weights: str, device: str | None) -> tuple[nn.Module, object]:
+def _build(cfg: CfgNode, weights: str, device: str | None) -> tuple[SearchModel, object]:
     """The network with its weights, and the mapper; settles the config's last values."""
     cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
     # The classifier over training identities plays no part, and the training data may be far away.
     cfg.MODEL.REID.NUM_IDS = 1
     network = build_model(cfg)
-    if not hasattr(network, "roi_heads"):
+    if not isinstance(network, SearchModel):
         raise ConfigError(f"{cfg.MODEL.META_ARCHITECTURE} finds no persons: give a search config")
     PersonSearchCheckpointer(network, complete=True).load(weights)
     return network, build_mapper(cfg, is_train=False)
-
-
-@torch.no_grad()
-def _embedding_size(network: nn.Module, mapper) -> int:
-    blank = np.zeros((64, 64, 3), np.uint8)
-    record = {"height": 64, "width": 64, "query_boxes": [[8, 8, 40, 56]]}
-    return network.eval()([mapper.map_image(blank, record)])[0]["query_embeds"].shape[1]
 
 
 def _hash_config(cfg: CfgNode) -> str:

@@ -1,4 +1,4 @@
-"""Batch norm of any number of vectors, and batch norms whose statistics rest."""
+"""Batch norm of any number of vectors, and a pause for running statistics."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class RowBatchNorm(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` that gives a lone row the running statistics, in training too.
 
-    One row has no batch statistics, and none has not either; neither moves the running ones.
+    With fewer than two rows there are no batch statistics: the running ones are used and left
+    unchanged.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -19,12 +20,12 @@ class RowBatchNorm(nn.BatchNorm1d):
         return super().forward(x)
 
 
-class StatisticsAtRest:
-    """Within it batch norms normalize as before, but their running statistics do not move.
+class FrozenRunningStats:
+    """Inside, batch norms normalize as before, but their running statistics do not move.
 
-    The buffers still have to reach the operator, which keeps them for the backward: of a second
-    pass that keeps less than the first, as in activation checkpointing, torch knows no gradient. So
-    the momentum is what is set to zero.
+    The momentum is set to zero. Taking the buffers away would do, too, but for activation
+    checkpointing: the operator keeps them for the backward, and torch refuses a second pass that
+    keeps less than the first one. May be entered again, as by a second backward.
 
     Args:
         module: whose batch norms.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .batch_norm import StatisticsAtRest
+from .batch_norm import FrozenRunningStats
 
 
 class CheckpointedSequential(nn.Sequential):
@@ -19,5 +19,5 @@ class CheckpointedSequential(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return super().forward(x)
-        contexts = nullcontext(), StatisticsAtRest(self)
+        contexts = nullcontext(), FrozenRunningStats(self)
         return checkpoint(super().forward, x, use_reentrant=False, context_fn=lambda: contexts)

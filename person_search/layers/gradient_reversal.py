@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from person_search.errors import ConfigError
-
 
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
@@ -37,10 +35,10 @@ def reversal_factor(schedule: str, progress: float) -> float:
         progress: of the training, from 0 to 1.
 
     Raises:
-        ConfigError: there is no such schedule.
+        ValueError: there is no such schedule.
     """
     if schedule == "constant":
         return 1.0
     if schedule == "sigmoid":
         return 2 / (1 + math.exp(-10 * progress)) - 1
-    raise ConfigError(f"MODEL.HYBRID.REVERSAL_SCHEDULE is {schedule!r}; legal: constant, sigmoid")
+    raise ValueError(f"schedule is {schedule!r}; legal: constant, sigmoid")

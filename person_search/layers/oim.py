@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
 
 from .gather import gather_rows
@@ -50,13 +49,12 @@ class OIMLoss(nn.Module):
 
         Ids are in [0, L), UNLABELED or BACKGROUND, which is left out. R may be 0. Computed in
         float32, also under autocast. In training it is collective: every rank has to call it.
+
+        Raises:
+            ValueError: an id is outside of the table.
         """
         if len(ids) > 0 and ids.max() >= len(self.table):
-            raise ConfigError(
-                f"person id {ids.max()} is outside of the OIM table of {len(self.table)} "
-                "identities: set MODEL.REID.NUM_IDS to -1, which counts those of DATASETS.TRAIN, "
-                "or to more than the largest id"
-            )
+            raise ValueError(f"person id {ids.max()}, but a table of {len(self.table)} identities")
         labeled = ids >= 0
         embeddings = embeddings.float()
         logits = self.logits(embeddings[labeled])

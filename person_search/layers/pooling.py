@@ -2,20 +2,21 @@
 
 from torch import Tensor, nn
 
-from person_search.errors import ConfigError
-
 
 class GlobalPool(nn.Module):
     """The average or the maximum of each channel.
 
     Args:
         kind: "avg" or "max".
+
+    Raises:
+        ValueError: another kind.
     """
 
     def __init__(self, kind: str):
         super().__init__()
         if kind not in ("avg", "max"):
-            raise ConfigError(f"MODEL.REID.GLOBAL_POOLING is {kind!r}; legal: avg, max")
+            raise ValueError(f"kind is {kind!r}; legal: avg, max")
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-from . import backbone, meta_arch, reid, roi_heads  # noqa: F401  (registers the parts)
+from . import backbone, embedders, identity, meta_arch, roi_heads  # noqa: F401  (registers the parts)

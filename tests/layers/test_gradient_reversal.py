@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from person_search.errors import ConfigError
 from person_search.layers.gradient_reversal import reversal_factor, scale_gradient
 
 
@@ -49,5 +48,5 @@ def test_schedules():
     assert reversal_factor("sigmoid", 0.0) == 0.0
     assert reversal_factor("sigmoid", 0.1) == pytest.approx(2 / (1 + math.exp(-1)) - 1)
     assert reversal_factor("sigmoid", 1.0) == pytest.approx(1.0, abs=1e-4)
-    with pytest.raises(ConfigError, match="legal: constant, sigmoid"):
+    with pytest.raises(ValueError, match="legal: constant, sigmoid"):
         reversal_factor("linear", 0.0)

@@ -13,8 +13,9 @@ from person_search.data import build_mapper
 from person_search.data.readers import load_prw
 from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
-from person_search.modeling.meta_arch import PersonSearchRCNN
-from person_search.modeling.roi_heads import NormAwareOutputLayers, NormAwareROIHeads
+from person_search.modeling.meta_arch.person_search_rcnn import PersonSearchRCNN
+from person_search.modeling.roi_heads.norm_aware import NormAwareOutputLayers
+from person_search.modeling.roi_heads.shared_heads import NormAwareROIHeads
 
 MODELS = ("oim", "nae", "seqnet")
 BOXES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg"}

@@ -13,7 +13,7 @@ from torch import nn
 
 from person_search import add_person_search_config
 from person_search.config_files import BASE_KEY, CONFIGS, config_names, load_config_file
-from person_search.modeling.meta_arch import ReIDBaseline
+from person_search.modeling.meta_arch.reid_baseline import ReIDBaseline
 
 FILES = [CONFIGS / name for name in config_names()]
 
@@ -232,9 +232,10 @@ def test_a_crop_has_the_resolution_of_the_rois():
     model = built(CONFIGS / "ReID-Pretrain" / "PRW.yaml")
     with torch.device("meta"):
         features = model.backbone(torch.zeros(2, 3, 256, 128))
-        assert model.reid.pooler(features, []).shape == (2, 512, 32, 16)
-        assert model.reid.maps(features, [])["res5"].shape == (2, 2048, 16, 8)
-        assert model.eval().reid.embed(features, []).shape == (2, 2048)
+        pooled = model.reid.pool_crops(features)
+        assert pooled.shape == (2, 512, 32, 16)
+        assert model.reid.encode(pooled)["res5"].shape == (2, 2048, 16, 8)
+        assert model.eval().reid.embed_crops(features).shape == (2, 2048)
 
 
 def test_mrfp_rois_have_the_shapes_of_the_paper():

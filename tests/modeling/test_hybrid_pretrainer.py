@@ -10,8 +10,11 @@ from detectron2.structures import Instances
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
-from person_search.modeling.meta_arch import HybridPretrainer
-from person_search.modeling.meta_arch.hybrid_pretrainer import _pair, _valid_pixels
+from person_search.modeling.meta_arch.hybrid.pretrainer import (
+    HybridPretrainer,
+    _pair,
+    _valid_pixels,
+)
 
 KINDS = {"toy_crowd": "detection", "toy_city": "detection", "toy_a": "reid", "toy_b": "reid"}
 NAE_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_oim"}
@@ -100,14 +103,14 @@ def test_losses_of_any_batch(build, batch, name):
 def test_losses_of_the_two_kinds_weigh_as_in_one_batch(build, batch, monkeypatch):
     """As their numbers of images; that of identities as their numbers of labeled persons."""
     model = build("MODEL.HYBRID.ALIGN", ())
-    see, parts = HybridPretrainer._see, []
+    see, parts = HybridPretrainer._run_views, []
 
     def noting(self, inputs):
         seen, losses = see(self, inputs)
         parts.append((len(inputs), losses))
         return seen, losses
 
-    monkeypatch.setattr(HybridPretrainer, "_see", noting)
+    monkeypatch.setattr(HybridPretrainer, "_run_views", noting)
     losses = model(batch([[U, 3]], [[0], [1], [2], [U]]))
     assert [number for number, _ in parts] == [1, 4]
     for name in NAE_LOSSES:
@@ -143,7 +146,7 @@ def test_the_siamese_loss_is_the_mean_over_images_of_the_mean_over_their_persons
     inputs = batch([[U, 3, U, U], [2]], [[U], [1]])
     seen = {}
     for kind in ("scene", "crop"):
-        seen[kind], _ = model._see([x for x in inputs if x["kind"] == kind])
+        seen[kind], _ = model._run_views([x for x in inputs if x["kind"] == kind])
     scene, crop = (seen[kind].persons for kind in ("scene", "crop"))
 
     def cosine(one: Instances, two: Instances, row: int) -> torch.Tensor:

@@ -9,7 +9,8 @@ from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
 from person_search.layers.batch_norm import RowBatchNorm
 from person_search.layers.pooling import GlobalPool
-from person_search.modeling.reid import NormAwareHead, OIMHead, build_reid_head
+from person_search.modeling.identity.base import build_identity_head
+from person_search.modeling.identity.oim import NormAwareHead, OIMHead
 
 CHANNELS = {"res4": 6, "res5": 10}
 
@@ -36,7 +37,7 @@ def test_global_pooling():
     assert GlobalPool("avg")(x).tolist() == [[3.0, -3.0]]
     assert GlobalPool("max")(x).tolist() == [[6.0, -1.0]]
     assert GlobalPool("max")(x[:0]).shape == (0, 2)
-    with pytest.raises(ConfigError, match="GLOBAL_POOLING is 'sum'; legal: avg, max"):
+    with pytest.raises(ValueError, match="kind is 'sum'; legal: avg, max"):
         GlobalPool("sum")
 
 
@@ -136,7 +137,7 @@ def test_every_key_of_the_config_arrives(tiny_cfg, name):
         *("MODEL.REID.OIM.SCALE", 15.0),
         num_ids=9,
     )
-    head = build_reid_head(cfg, CHANNELS)
+    head = build_identity_head(cfg, CHANNELS)
     assert type(head).__name__ == name
     assert head.oim.table.shape == (9, 12) and head.oim.queue.shape == (7, 12)
     assert (head.oim.momentum, head.oim.scale, head.loss_weight) == (0.75, 15.0, 0.25)

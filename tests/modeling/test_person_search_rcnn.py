@@ -17,9 +17,12 @@ from torch import nn
 
 from person_search.labels import BACKGROUND, UNLABELED
 from person_search.modeling.backbone.resnet import SplitResNet
-from person_search.modeling.meta_arch import PersonSearchRCNN
-from person_search.modeling.reid import ReIDBranch, ReIDSampler, SingleLevelPooler, SoftmaxHead
-from person_search.modeling.roi_heads import SearchROIHeads
+from person_search.modeling.embedders.base import Embedder
+from person_search.modeling.embedders.roi import SingleLevelPooler
+from person_search.modeling.embedders.sampling import ReIDSampler
+from person_search.modeling.identity.softmax import SoftmaxHead
+from person_search.modeling.meta_arch.person_search_rcnn import PersonSearchRCNN
+from person_search.modeling.roi_heads.search_heads import SearchROIHeads
 
 LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_id"}
 STOCK = ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
@@ -128,6 +131,25 @@ def test_detections_given_as_queries_have_the_same_embeddings(searcher, scenes):
         torch.testing.assert_close(out["gt_embeds"], embeds.flip(0), **close)
 
 
+def test_embedding_boxes_runs_no_detector(searcher, scenes, monkeypatch):
+    """The same embeddings as in the pass that detects, without proposals and box head."""
+    inputs = scenes([[0], [1], []])
+    for x, number in zip(inputs, (2, 1, 0), strict=True):
+        x["query_boxes"] = torch.tensor([[6.0, 10, 26, 70], [40, 10, 60, 70]])[:number]
+    with torch.no_grad():
+        together = [out["query_embeds"] for out in searcher(inputs)]
+
+    def refuse(*_):
+        raise AssertionError("no detector is needed")
+
+    monkeypatch.setattr(searcher.proposal_generator, "forward", refuse)
+    monkeypatch.setattr(searcher.roi_heads, "_forward_box", refuse)
+    alone = searcher.embed_boxes(inputs)
+    assert [embeds.shape for embeds in alone] == [(2, 128), (1, 128), (0, 128)]
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert searcher.embedding_dim == 128
+
+
 @torch.no_grad()
 def test_given_boxes_are_answered_only_where_they_are_given(searcher, scenes):
     inputs = scenes([[0], [1], [2]])
@@ -148,9 +170,7 @@ def test_given_boxes_are_answered_only_where_they_are_given(searcher, scenes):
 
 
 @torch.no_grad()
-def test_detections_are_in_pixels_of_the_frame_and_queries_in_those_of_the_input(
-    searcher, scenes
-):
+def test_detections_are_in_pixels_of_the_frame_and_queries_in_those_of_the_input(searcher, scenes):
     (frame,) = scenes([[0]])
     small = searcher([frame])[0]["instances"]
     enlarged = {**frame, "height": 192, "width": 384, "query_boxes": small.pred_boxes.tensor}
@@ -264,7 +284,7 @@ def model_of_explicit_numbers() -> PersonSearchRCNN:
             box_predictor=FastRCNNOutputLayers(
                 head.output_shape, box2box_transform=deltas, num_classes=1
             ),
-            reid=ReIDBranch(
+            reid=Embedder(
                 split_at="res3",
                 pooler=SingleLevelPooler(
                     in_feature="res3",

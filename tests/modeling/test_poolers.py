@@ -9,7 +9,9 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
-from person_search.modeling.reid import MRFP, ReIDBranch, SingleLevelPooler, build_reid_pooler
+from person_search.modeling.embedders.base import Embedder, build_pooler
+from person_search.modeling.embedders.mrfp import MRFP
+from person_search.modeling.embedders.roi import SingleLevelPooler
 
 SHAPES = {
     "res2": ShapeSpec(channels=16, stride=4),
@@ -49,7 +51,7 @@ def test_bin_centers_by_hand():
 
 @pytest.mark.parametrize("level, stride", [("res2", 4), ("res3", 8)])
 def test_roi_features_lie_at_their_image_coordinates(tiny_cfg, level, stride):
-    pooler = build_reid_pooler(tiny_cfg("MODEL.REID.IN_FEATURES", [level]), SHAPES)
+    pooler = build_pooler(tiny_cfg("MODEL.REID.IN_FEATURES", [level]), SHAPES)
     pooled = pooler({level: ramps(stride)}, [Boxes(BOXES)])
     assert pooled.shape == (2, 2, 16, 8)
     for roi, box in zip(pooled, BOXES, strict=True):
@@ -57,7 +59,7 @@ def test_roi_features_lie_at_their_image_coordinates(tiny_cfg, level, stride):
 
 
 def test_constant_map_gives_constant_features(tiny_cfg):
-    pooled = build_reid_pooler(tiny_cfg(), SHAPES)(
+    pooled = build_pooler(tiny_cfg(), SHAPES)(
         {"res3": torch.full((1, 32, 24, 24), 1.75)}, [Boxes(BOXES)]
     )
     torch.testing.assert_close(pooled, torch.full((2, 32, 16, 8), 1.75))
@@ -79,7 +81,7 @@ def test_both_levels_of_mrfp_lie_on_each_other():
 
 def test_mrfp_adds_the_coarse_map_and_the_neck_of_the_fine_one(tiny_cfg):
     torch.manual_seed(0)
-    pooler = build_reid_pooler(tiny_cfg(mrfp=True), SHAPES).eval()
+    pooler = build_pooler(tiny_cfg(mrfp=True), SHAPES).eval()
     maps, boxes = random_maps(), [Boxes(BOXES)]
     pooled = pooler(maps, boxes)
     assert pooled.shape == (2, pooler.channels, 16, 8) == (2, 32, 16, 8)
@@ -103,7 +105,7 @@ def test_full_size_neck_is_one_conv3_x(tiny_cfg):
     )
     shapes = {"res2": ShapeSpec(channels=256, stride=4), "res3": ShapeSpec(channels=512, stride=8)}
     with torch.device("meta"):
-        pooler = build_reid_pooler(cfg, shapes)
+        pooler = build_pooler(cfg, shapes)
         assert pooler.neck(torch.zeros(3, 256, 64, 32)).shape == (3, 512, 32, 16)
     assert sum(p.numel() for p in pooler.parameters()) == 1_219_584
     assert pooler.fine_pooler.output_size == (64, 32)
@@ -113,18 +115,25 @@ def test_full_size_neck_is_one_conv3_x(tiny_cfg):
 @pytest.mark.parametrize("mrfp", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_no_boxes_give_no_features(tiny_cfg, mrfp, training):
-    pooler = build_reid_pooler(tiny_cfg(mrfp=mrfp), SHAPES).train(training)
+    pooler = build_pooler(tiny_cfg(mrfp=mrfp), SHAPES).train(training)
     nobody = Boxes(torch.zeros(0, 4))
     assert pooler(random_maps(images=2), [nobody, nobody]).shape == (0, 32, 16, 8)
 
 
 @pytest.mark.parametrize("mrfp", [False, True])
 def test_boxes_are_read_from_their_own_image(tiny_cfg, mrfp):
-    pooler = build_reid_pooler(tiny_cfg(mrfp=mrfp), SHAPES).eval()
+    pooler = build_pooler(tiny_cfg(mrfp=mrfp), SHAPES).eval()
     maps = random_maps(images=2)
     together = pooler(maps, [Boxes(BOXES[:0]), Boxes(BOXES)])
     alone = pooler({k: v[1:] for k, v in maps.items()}, [Boxes(BOXES)])
     torch.testing.assert_close(together, alone)
+
+
+def test_a_model_of_crops_pools_no_boxes(tiny_cfg):
+    pooler = build_pooler(tiny_cfg("MODEL.REID.POOLER", "WholeImage"), SHAPES)
+    assert pooler.channels == 32
+    with pytest.raises(ConfigError, match="WholeImage is for models of crops.* choose Single"):
+        pooler(random_maps(), [Boxes(BOXES)])
 
 
 @pytest.mark.parametrize(
@@ -141,13 +150,13 @@ def test_boxes_are_read_from_their_own_image(tiny_cfg, mrfp):
 def test_features_that_do_not_fit_are_refused(tiny_cfg, pooler, features, says):
     cfg = tiny_cfg("MODEL.REID.POOLER", pooler, "MODEL.REID.IN_FEATURES", features)
     with pytest.raises(ConfigError, match=says):
-        build_reid_pooler(cfg, SHAPES)
+        build_pooler(cfg, SHAPES)
 
 
 def test_features_of_another_width_than_the_identification_net_are_refused(tiny_cfg):
     cfg = tiny_cfg("MODEL.REID.IN_FEATURES", ["res2"])  # but the net begins behind res3
     with pytest.raises(ConfigError, match="IN_FEATURES.*res2.*SPLIT_AT.*res3"):
-        ReIDBranch(cfg, SHAPES)
+        Embedder(cfg, SHAPES)
 
 
 def test_single_level_pooler_needs_no_config():

@@ -15,7 +15,8 @@ from person_search.layers.id_losses import (
     class_balanced_weights,
 )
 from person_search.layers.metric_losses import batch_hard_triplet
-from person_search.modeling.reid import BagOfTricksHead, build_reid_head
+from person_search.modeling.identity.base import build_identity_head
+from person_search.modeling.identity.softmax import BagOfTricksHead
 
 BASELINE = (
     *("MODEL.META_ARCHITECTURE", "ReIDBaseline", "MODEL.REID.POOLER", "WholeImage"),
@@ -61,7 +62,7 @@ def test_a_crop_goes_through_the_whole_backbone(model):
     (x,) = crops([0])
     images = (x["image"][None] - model.pixel_mean) / model.pixel_std
     features = model.backbone(images)
-    maps = model.reid.maps(features, [])["res5"]
+    maps = model.reid.encode(model.reid.pool_crops(features))["res5"]
     assert features["res3"].shape == (1, 32, 8, 4) and maps.shape == (1, 128, 4, 2)
     expected = F.normalize(model.reid.head.bn(maps.mean(dim=(2, 3))))
     torch.testing.assert_close(model([x])[0]["embeds"], expected[0])
@@ -157,7 +158,9 @@ def test_what_a_model_at_test_can_do_without(head):
 def test_every_key_of_the_config_arrives(tiny_cfg):
     keys = {"TRIPLET_MARGIN": 0.1, "TRIPLET_WEIGHT": 0.2, "CENTER_WEIGHT": 0.3, "CENTER_LR": 0.4}
     opts = [x for key, value in keys.items() for x in (f"MODEL.REID.{key}", value)]
-    head = build_reid_head(tiny_cfg(*BASELINE, *opts, "MODEL.REID.LOSS_WEIGHT", 0.5), {"res5": 6})
+    head = build_identity_head(
+        tiny_cfg(*BASELINE, *opts, "MODEL.REID.LOSS_WEIGHT", 0.5), {"res5": 6}
+    )
     found = head.triplet_margin, head.triplet_weight, head.center_weight, head.center_loss.lr
     assert found == tuple(keys.values())
     assert head.loss_weight == 0.5 and head.id_loss.label_smoothing == 0.1
@@ -188,7 +191,7 @@ def test_class_balanced_counts_labeled_boxes_of_all_sets(tiny_cfg, counted, head
         *("MODEL.REID.ID_LOSS.NORMALIZE", "weights"),
         num_ids=-1,
     )
-    loss = build_reid_head(cfg, {"res5": 6}).id_loss
+    loss = build_identity_head(cfg, {"res5": 6}).id_loss
     assert isinstance(loss, ClassBalancedCrossEntropy) and loss.normalize == "weights"
     expected = class_balanced_weights(torch.tensor([3, 0, 1, 0, 2]), 0.9)
     assert torch.equal(loss.weights, expected)
@@ -198,20 +201,20 @@ def test_focal_and_plain_by_name(tiny_cfg):
     names = {"cross_entropy": CrossEntropy, "focal": FocalCrossEntropy}
     for name, kind in names.items():
         opts = "MODEL.REID.ID_LOSS.NAME", name, "MODEL.REID.ID_LOSS.GAMMA", 3.0
-        loss = build_reid_head(tiny_cfg(*opts), {"res5": 6}).id_loss
+        loss = build_identity_head(tiny_cfg(*opts), {"res5": 6}).id_loss
         assert type(loss) is kind
     assert loss.gamma == 3.0
 
 
 def test_an_unknown_loss_is_an_error(tiny_cfg):
     with pytest.raises(ConfigError, match="ID_LOSS.NAME is 'ce'; legal: cross_entropy, class_bal"):
-        build_reid_head(tiny_cfg("MODEL.REID.ID_LOSS.NAME", "ce"), {"res5": 6})
+        build_identity_head(tiny_cfg("MODEL.REID.ID_LOSS.NAME", "ce"), {"res5": 6})
 
 
 def test_class_balanced_refuses_another_number_of_identities(tiny_cfg, counted):
     opts = ("MODEL.REID.ID_LOSS.NAME", "class_balanced", "DATASETS.TRAIN", counted)
     with pytest.raises(ConfigError, match="weighs the 5 identities.*NUM_IDS is 7: set it to -1"):
-        build_reid_head(tiny_cfg(*opts, num_ids=7), {"res5": 6})
+        build_identity_head(tiny_cfg(*opts, num_ids=7), {"res5": 6})
 
 
 def test_class_balanced_counts_crops(tiny_cfg):
@@ -220,7 +223,7 @@ def test_class_balanced_counts_crops(tiny_cfg):
     MetadataCatalog.get(name).num_person_ids = 2
     opts = ("MODEL.REID.ID_LOSS.NAME", "class_balanced", "DATASETS.TRAIN", (name,))
     try:
-        loss = build_reid_head(tiny_cfg(*opts, num_ids=-1), {"res5": 6}).id_loss
+        loss = build_identity_head(tiny_cfg(*opts, num_ids=-1), {"res5": 6}).id_loss
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
@@ -234,4 +237,4 @@ def test_illegal_values_of_class_balanced_are_errors(tiny_cfg, counted, key, val
         *(f"MODEL.REID.ID_LOSS.{key}", value),
     )
     with pytest.raises(ConfigError, match=f"{key} is .*legal: 0 <= BETA < 1, and samples or"):
-        build_reid_head(cfg, {"res5": 6})
+        build_identity_head(cfg, {"res5": 6})

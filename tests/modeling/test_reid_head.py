@@ -7,7 +7,10 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import Tensor, nn
 
-from person_search.modeling.reid import SoftmaxHead, build_reid_head, count_train_ids
+from person_search.errors import ConfigError
+from person_search.modeling.identity.base import build_identity_head, count_train_ids
+from person_search.modeling.identity.oim import OIMHead
+from person_search.modeling.identity.softmax import SoftmaxHead
 
 
 def losses(head: nn.Module, maps: Tensor, ids: Tensor | list[int]) -> dict[str, Tensor]:
@@ -61,6 +64,13 @@ def test_nobody_labeled_gives_zero_with_gradients(ids, event_storage):
     assert torch.equal(maps.grad, torch.zeros_like(maps))
     assert torch.equal(head.classifier.weight.grad, torch.zeros(3, 4))
     assert event_storage.latest()["reid/num_labeled"][0] == 0
+
+
+@pytest.mark.parametrize("head", [SoftmaxHead, OIMHead])
+def test_an_id_that_has_no_class_is_refused(head):
+    head = head(in_channels={"res5": 4}, num_ids=3)
+    with pytest.raises(ConfigError, match="person id 3 .* of 3 identities: set MODEL.REID.NUM_IDS"):
+        losses(head, torch.randn(2, 4, 1, 1), [0, 3])
 
 
 class LossOfMaps(nn.Module):
@@ -136,7 +146,7 @@ def test_the_classifier_starts_small_and_has_no_bias():
 
 
 def test_a_model_that_is_never_trained_needs_no_identities(tiny_cfg):
-    head = build_reid_head(tiny_cfg(num_ids=0), in_channels={"res5": 8}).eval()
+    head = build_identity_head(tiny_cfg(num_ids=0), in_channels={"res5": 8}).eval()
     assert head({"res5": torch.randn(3, 8, 2, 1)}).shape == (3, 8)
 
 

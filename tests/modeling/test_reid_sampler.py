@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
-from person_search.modeling.reid import ReIDSampler
+from person_search.modeling.embedders.sampling import ReIDSampler
 
 SIZE = (200, 400)
 

@@ -17,7 +17,7 @@ from person_search.labels import UNLABELED
 from person_search.layers.crops import cut_crops
 from person_search.layers.interaction import feature_interaction, prediction_interaction
 from person_search.layers.oim import OIMLoss
-from person_search.modeling.meta_arch import BINetStyle
+from person_search.modeling.meta_arch.binet_style import BINetStyle
 
 SMALL = (
     *("MODEL.REID.POOLER_RESOLUTION", (6, 3), "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", 4),
@@ -121,7 +121,7 @@ def test_they_combine_with_other_models(build, scenes, config, opts, meta):
     [("binet_style", "OIMHead", "SoftmaxHead"), ("dkd_style", "SoftmaxHead", "OIMHead")],
 )
 def test_heads_that_do_not_fit_are_refused_with_what_does(build, name, head, other):
-    says = f"needs MODEL.ROI_HEADS.NAME with a re-ID branch and MODEL.REID.HEAD {head},.* not "
+    says = f"needs MODEL.ROI_HEADS.NAME with an embedder and MODEL.REID.HEAD {head},.* not "
     with pytest.raises(ConfigError, match=f"{says}.* and {other}"):
         build(name, "MODEL.REID.HEAD", other)
     with pytest.raises(ConfigError, match=f"{says}StandardROIHeads and"):
@@ -230,7 +230,7 @@ def test_a_crop_goes_through_the_whole_model(build, scenes):
     """As a scene that is nothing but that person; and its loss reaches every stage."""
     model = trained_table(build("binet_style"))
     crops = torch.randn(3, 3, 64, 32)
-    embeddings, losses = model._learn_crops(crops, torch.tensor([0, 1, 2]))
+    embeddings, losses = model._rows_and_losses(crops, torch.tensor([0, 1, 2]))
     whole = [Boxes(torch.tensor([[0.0, 0.0, 32.0, 64.0]]))] * 3
     expected = model.roi_heads.reid(model.backbone(crops), whole)
     torch.testing.assert_close(embeddings, expected)

@@ -1,7 +1,1 @@
-from .binet_style import BINetStyle
-from .dkd_style import DKDStyle
-from .hybrid_pretrainer import HybridPretrainer
-from .person_search_rcnn import PersonSearchRCNN
-from .reid_baseline import ReIDBaseline
-
-__all__ = ["BINetStyle", "DKDStyle", "HybridPretrainer", "PersonSearchRCNN", "ReIDBaseline"]
+from . import binet_style, dkd_style, hybrid, person_search_rcnn, reid_baseline  # noqa: F401  (registers)

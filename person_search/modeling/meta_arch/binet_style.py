@@ -8,11 +8,11 @@ from detectron2.structures import Boxes
 from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
-from person_search.layers.batch_norm import StatisticsAtRest
+from person_search.layers.batch_norm import FrozenRunningStats
 from person_search.layers.crops import cut_crops
 from person_search.layers.interaction import feature_interaction, prediction_interaction
 
-from ..reid import OIMHead
+from ..identity.oim import OIMHead
 from .scenes_and_crops import ScenesAndCrops
 
 
@@ -52,8 +52,9 @@ class BINetStyle(ScenesAndCrops):
         self, images: Tensor, boxes: list[Tensor], ids: Tensor, rois: Tensor, crops: Tensor
     ) -> dict[str, Tensor]:
         """See :meth:`.ScenesAndCrops.crop_losses`."""
-        with StatisticsAtRest(self), get_event_storage().name_scope("crops"):
-            embeddings, losses = self._learn_crops(cut_crops(images, boxes, self.crop_size), ids)
+        cut_out = cut_crops(images, boxes, self.crop_size)
+        with FrozenRunningStats(self), get_event_storage().name_scope("crops"):
+            embeddings, losses = self._rows_and_losses(cut_out, ids)
         of_rois, of_crops = F.normalize(rois.float()), F.normalize(embeddings[crops].float())
         logits = self.roi_heads.reid.head.oim.logits
         feature = feature_interaction(of_rois, of_crops)
@@ -64,10 +65,14 @@ class BINetStyle(ScenesAndCrops):
             "loss_prediction_interaction": self.prediction_weight * prediction,
         }
 
-    def _learn_crops(self, crops: Tensor, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _rows_and_losses(self, crops: Tensor, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rows (P, D), not of unit length, of normalized crops (P, 3, H, W), and their losses."""
         reid = self.roi_heads.reid
-        if len(crops) == 0:  # other ranks may have crops, whose ids the table gathers
-            return reid.learn({}, [Boxes(crops.new_zeros(0, 4))], [ids])
-        height, width = self.crop_size
-        whole = torch.tensor([[0.0, 0.0, width, height]], device=crops.device)
-        return reid.learn(self.backbone(crops), [Boxes(whole)] * len(crops), [ids])
+        if len(crops):
+            height, width = self.crop_size
+            whole = torch.tensor([[0.0, 0.0, width, height]], device=crops.device)
+            maps = reid.maps(self.backbone(crops), [Boxes(whole)] * len(crops))
+        else:  # other ranks may have crops, whose ids the table gathers
+            maps = reid.nobody()
+        rows = reid.head(maps)
+        return rows, reid.head.losses(maps, rows, ids)

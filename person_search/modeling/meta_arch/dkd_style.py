@@ -12,21 +12,21 @@ from person_search.layers.distillation import (
     triplet_distillation,
 )
 
-from ..reid import SoftmaxHead
+from ..identity.softmax import SoftmaxHead
 from .reid_baseline import ReIDBaseline
 from .scenes_and_crops import ScenesAndCrops
 
 
 @META_ARCH_REGISTRY.register()
 class DKDStyle(ScenesAndCrops):
-    """A teacher, trained alongside on crops, tells the re-ID branch what it sees in them.
+    """A teacher, trained alongside on crops, tells the embedder what it sees in them.
 
     A re-implementation from descriptions. The teacher learns from its identification loss alone
-    (``loss_id_teacher``), the branch also from the teacher: ``loss_distill_identity``,
+    (``loss_id_teacher``), the embedder also from the teacher: ``loss_distill_identity``,
     ``loss_distill_relation``, ``loss_distill_triplet``. A test does not need the teacher.
 
     Args:
-        teacher: a whole re-ID net, with a classifier of the same identities as the branch's.
+        teacher: a whole re-ID net, with a classifier of the same identities as the embedder's.
         shift: crops are shifted at random by up to this share of their size.
         identity_weight, relation_weight, triplet_weight: factors of the three losses.
         identity_temperature, triplet_temperature: see :mod:`person_search.layers.distillation`.
@@ -80,7 +80,8 @@ class DKDStyle(ScenesAndCrops):
         """See :meth:`.ScenesAndCrops.crop_losses`."""
         boxes = [shifted(of_image, self.shift) for of_image in boxes]
         with get_event_storage().name_scope("teacher"):
-            taught, losses = self.teacher.learn(cut_crops(images, boxes, self.crop_size), ids)
+            of_crops = cut_crops(images, boxes, self.crop_size)
+            taught, losses = self.teacher.rows_and_losses(of_crops, ids)
         taught = taught.detach()
         identity = identity_distillation(
             self.roi_heads.reid.head.classifier(rois),

@@ -4,25 +4,23 @@ import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes
+from torch import Tensor
 
 from person_search.precision import autocast, autocast_dtype
+from person_search.structures import GIVEN_BOXES
 
-GIVEN_BOXES = {"query_boxes": "query_embeds", "gt_boxes": "gt_embeds"}
-"""Input key with boxes to embed -> output key of their embeddings."""
+from .base import SearchModel
 
 
 @META_ARCH_REGISTRY.register()
-class PersonSearchRCNN(GeneralizedRCNN):
-    """Finds persons, and embeds them and any box that comes with the image, in one pass.
+class PersonSearchRCNN(SearchModel, GeneralizedRCNN):
+    """Finds persons with RoI heads that embed any box: one pass for all of them.
 
-    Training is ``GeneralizedRCNN``'s. At test an input dict may hold ``query_boxes`` and
-    ``gt_boxes``, each (n, 4) xyxy in pixels of the network input; the output dict then holds
-    ``query_embeds`` and ``gt_embeds``, each (n, D) of unit length, beside ``instances`` with
-    ``pred_embeds``. The RoI heads need a method ``embed(features, boxes)``.
+    Training is ``GeneralizedRCNN``'s.
 
     Args:
         test_dtype: what it computes in at test, if not in the weights' own type.
-        kwargs: of ``GeneralizedRCNN``.
+        kwargs: of ``GeneralizedRCNN``; the RoI heads are :class:`.EmbeddingROIHeads`.
     """
 
     @configurable
@@ -33,6 +31,19 @@ class PersonSearchRCNN(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg) -> dict:
         return {**super().from_config(cfg), "test_dtype": autocast_dtype(cfg, "TEST")}
+
+    @property
+    def embedding_dim(self) -> int:
+        """See :class:`.SearchModel`."""
+        return self.roi_heads.reid.head.embedding_dim
+
+    @torch.no_grad()
+    def embed_boxes(self, batched_inputs: list[dict]) -> list[Tensor]:
+        """See :meth:`.SearchModel.embed_boxes`; runs neither proposal generator nor box head."""
+        with autocast(self.device, self.test_dtype):
+            features = self.backbone(self.preprocess_image(batched_inputs).tensor)
+            boxes = [Boxes(x["query_boxes"].to(self.device)) for x in batched_inputs]
+            return self.roi_heads.embed(features, boxes)
 
     def inference(self, batched_inputs, detected_instances=None, do_postprocess: bool = True):
         """See ``GeneralizedRCNN.inference``; one pass over the backbone for all boxes."""

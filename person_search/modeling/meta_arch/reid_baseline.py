@@ -3,13 +3,14 @@
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
+from person_search.layers.zero_loss import zero_loss
 from person_search.precision import autocast, autocast_dtype
 
-from ..reid import ReIDBranch, WholeImage
+from ..embedders.base import Embedder
+from ..embedders.crop import WholeImage
 
 
 @META_ARCH_REGISTRY.register()
@@ -21,12 +22,12 @@ class ReIDBaseline(nn.Module):
 
     Args:
         backbone: the base.
-        reid: branch whose pooler takes whole images (``MODEL.REID.POOLER WholeImage``).
+        reid: embedder of crops (``MODEL.REID.POOLER WholeImage``).
         pixel_mean, pixel_std: per channel, in the scale of the images.
         test_dtype: what it computes in at test, if not in the weights' own type.
 
     Raises:
-        ConfigError: the branch has another pooler.
+        ConfigError: the embedder has another pooler.
     """
 
     source = "crops"  # the DATALOADER.SOURCE that it learns from
@@ -36,7 +37,7 @@ class ReIDBaseline(nn.Module):
         self,
         *,
         backbone: Backbone,
-        reid: ReIDBranch,
+        reid: Embedder,
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
         test_dtype: torch.dtype | None = None,
@@ -56,7 +57,7 @@ class ReIDBaseline(nn.Module):
         backbone = build_backbone(cfg)
         return {
             "backbone": backbone,
-            "reid": ReIDBranch(cfg, backbone.output_shape()),
+            "reid": Embedder(cfg, backbone.output_shape()),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "test_dtype": autocast_dtype(cfg, "TEST"),
@@ -77,18 +78,23 @@ class ReIDBaseline(nn.Module):
         images = (images - self.pixel_mean) / self.pixel_std
         if self.training:
             ids = torch.tensor([x["person_id"] for x in batched_inputs], device=self.device)
-            return self.learn(images, ids)[1]
+            return self.rows_and_losses(images, ids)[1]
         with autocast(self.device, self.test_dtype):
-            return [{"embeds": embeds} for embeds in self.reid.embed(self.backbone(images), [])]
+            return [{"embeds": embeds} for embeds in self.reid.embed_crops(self.backbone(images))]
 
-    def learn(self, images: Tensor, person_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Embeddings (R, D), not normalized, and losses of normalized crops (R, 3, H, W).
+    def rows_and_losses(
+        self, images: Tensor, person_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rows (R, D), not of unit length, and losses of normalized crops (R, 3, H, W).
 
-        R may be 0: the losses are 0 then, and their gradients touch every parameter.
+        R may be 0: the losses are 0 then, and their gradients reach every parameter.
         """
         if len(images):
-            return self.reid.learn(self.backbone(images), [], [person_ids])
-        nobody = Boxes(images.new_zeros(0, 4))
-        embeddings, losses = self.reid.learn({}, [nobody], [person_ids])
-        zero = sum(p.sum() for p in self.backbone.parameters()) * 0.0
-        return embeddings, {name: loss + zero for name, loss in losses.items()}
+            maps = self.reid.encode(self.reid.pool_crops(self.backbone(images)))
+        else:
+            maps = self.reid.nobody()
+        rows = self.reid.head(maps)
+        losses = self.reid.head.losses(maps, rows, person_ids)
+        if not len(images):
+            losses = {name: loss + zero_loss(self.backbone) for name, loss in losses.items()}
+        return rows, losses

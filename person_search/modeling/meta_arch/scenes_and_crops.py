@@ -4,32 +4,33 @@ Shape shorthand in this module:
     N: number of images; P: number of crops; R: number of RoIs on persons; D: embedding size
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from detectron2.config import configurable
 from detectron2.structures import Instances
-from torch import Tensor, nn
+from torch import Tensor
 
 from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
 
+from ..identity.base import IdentityHead
 from .person_search_rcnn import PersonSearchRCNN
 
 
-class ScenesAndCrops(PersonSearchRCNN, ABC):
-    """In training, each annotated person that the re-ID head learns from is also cut out.
+class ScenesAndCrops(PersonSearchRCNN):
+    """In training, each annotated person that the identity head learns from is also cut out.
 
     What is learned from crops, and from RoIs beside the crop of their person, is for a subclass to
     say. At test nothing differs from :class:`PersonSearchRCNN`. ``VIS_PERIOD`` plays no part.
 
     Args:
         crop_size: (height, width) of a crop.
-        kwargs: of :class:`PersonSearchRCNN`; RoI heads are :class:`.EmbedsBoxes`.
+        kwargs: of :class:`PersonSearchRCNN`.
     """
 
-    head_class: type[nn.Module]
-    """Of the re-ID head; a subclass serves as well."""
+    head_class: type[IdentityHead]
+    """Required class of the identity head."""
 
     @configurable
     def __init__(self, *, crop_size: tuple[int, int], **kwargs):
@@ -42,8 +43,8 @@ class ScenesAndCrops(PersonSearchRCNN, ABC):
         reid = getattr(ret["roi_heads"], "reid", None)
         if reid is None or not isinstance(reid.head, cls.head_class):
             raise ConfigError(
-                f"MODEL.META_ARCHITECTURE {cls.__name__} needs MODEL.ROI_HEADS.NAME with a re-ID "
-                f"branch and MODEL.REID.HEAD {cls.head_class.__name__}, or one that extends it; "
+                f"MODEL.META_ARCHITECTURE {cls.__name__} needs MODEL.ROI_HEADS.NAME with an "
+                f"embedder and MODEL.REID.HEAD {cls.head_class.__name__}, or one that extends it; "
                 f"not {cfg.MODEL.ROI_HEADS.NAME} and {cfg.MODEL.REID.HEAD}"
             )
         return {**ret, "crop_size": tuple(cfg.INPUT.REID.SIZE)}

@@ -1,16 +1,1 @@
-from .hybrid_heads import HybridROIHeads
-from .norm_aware import NormAwareOutputLayers
-from .search_heads import SearchROIHeads
-from .seqnet_heads import SeqNetROIHeads
-from .shared_heads import NormAwareROIHeads, SharedROIHeads
-from .tail_box_head import TailBoxHead
-
-__all__ = [
-    "HybridROIHeads",
-    "NormAwareOutputLayers",
-    "NormAwareROIHeads",
-    "SearchROIHeads",
-    "SeqNetROIHeads",
-    "SharedROIHeads",
-    "TailBoxHead",
-]
+from . import hybrid_heads, search_heads, seqnet_heads, shared_heads, tail_box_head  # noqa: F401  (registers)

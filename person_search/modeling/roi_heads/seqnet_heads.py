@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from ..reid import with_float_boxes
+from ..embedders.roi import with_float_boxes
 from .norm_aware import NormAwareOutputLayers
 from .shared_heads import NormAwareROIHeads
 
@@ -71,7 +71,7 @@ class SeqNetROIHeads(NormAwareROIHeads):
         """See :meth:`.SharedROIHeads.detect`."""
         found, _ = self.first(None, features, proposals)
         boxes = [x.pred_boxes for x in found]
-        *_, predictions = self._run(features, boxes)
+        *_, predictions = self.run(features, boxes)
         proposals = [
             Instances(x.image_size, proposal_boxes=b) for x, b in zip(found, boxes, strict=True)
         ]

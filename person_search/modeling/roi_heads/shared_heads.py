@@ -7,52 +7,51 @@ Shape shorthand in this module:
 import torch
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, FastRCNNOutputLayers, ROIHeads
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, FastRCNNOutputLayers
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
 from person_search.layers.pooling import GlobalPool
 
-from ..reid import NormAwareHead, ReIDBranch
-from .embedding import EmbedsBoxes
+from ..embedders.base import Embedder
+from ..identity.base import pooling_kind
+from ..identity.oim import NormAwareHead
+from .base import EmbeddingROIHeads, with_rows
 from .norm_aware import NormAwareOutputLayers
 
+# Of FastRCNNOutputLayers: (R, 2) scores of person and background, and (R, 4) deltas.
 Predictions = tuple[Tensor, Tensor]
-"""Of ``FastRCNNOutputLayers``: (R, 2) scores of person and background, (R, 4) deltas."""
 
 
 @ROI_HEADS_REGISTRY.register()
-class SharedROIHeads(EmbedsBoxes, ROIHeads):
-    """The re-ID branch also scores and refines boxes (OIM, Xiao et al., CVPR 2017).
+class SharedROIHeads(EmbeddingROIHeads):
+    """The embedder also scores and refines boxes (OIM, Xiao et al., CVPR 2017).
 
     Each sampled proposal trains detection and, if it is a person, identification. At test a box is
     embedded once it is final, like a query box (the published code keeps the embedding of the
     proposal that became it).
 
-    Training targets need a field ``gt_person_ids`` (int64: an id >= 0, or UNLABELED); predictions
-    carry ``pred_embeds`` (unit length).
-
     Args:
-        reid: the branch.
-        pool: what ``box_predictor`` sees of the branch's last maps.
+        reid: the embedder.
+        pool: what ``box_predictor`` sees of the embedder's last maps.
         box_predictor: as detectron2's ``FastRCNNOutputLayers``.
         kwargs: of ``ROIHeads``.
     """
 
     @configurable
-    def __init__(self, *, reid: ReIDBranch, pool: GlobalPool, box_predictor: nn.Module, **kwargs):
+    def __init__(self, *, reid: Embedder, pool: GlobalPool, box_predictor: nn.Module, **kwargs):
         super().__init__(**kwargs)
         self.reid, self.pool, self.box_predictor = reid, pool, box_predictor
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
-        reid = ReIDBranch(cfg, input_shape)
+        reid = Embedder(cfg, input_shape)
         shape = ShapeSpec(channels=reid.head.in_channels["res5"], height=1, width=1)
         return {
             **super().from_config(cfg),
             "reid": reid,
-            "pool": GlobalPool(cfg.MODEL.REID.GLOBAL_POOLING),
+            "pool": GlobalPool(pooling_kind(cfg)),
             "box_predictor": cls.make_box_predictor(cfg, shape),
         }
 
@@ -62,50 +61,50 @@ class SharedROIHeads(EmbedsBoxes, ROIHeads):
         return FastRCNNOutputLayers(cfg, input_shape)
 
     def predict(self, maps: dict[str, Tensor], embeddings: Tensor) -> Predictions:
-        """Scores and deltas of RoIs, of which the branch made maps and (R, D) embeddings."""
+        """Scores and deltas of RoIs, of which the embedder made maps and (R, D) embeddings."""
         return self.box_predictor(self.pool(maps["res5"]))
 
-    def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Tensor],
-        proposals: list[Instances],
-        targets: list[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """See ``ROIHeads.forward``."""
-        if not self.training:
-            return self.forward_with_given_boxes(features, self.detect(features, proposals)), {}
-        proposals = self.label_and_sample_proposals(proposals, targets)
-        maps, embeddings, predictions = self._run(features, [x.proposal_boxes for x in proposals])
-        losses = self.box_predictor.losses(predictions, proposals)
-        person_ids = torch.cat([x.gt_person_ids for x in proposals])
-        losses |= self.reid.head.losses(maps, embeddings, person_ids)
-        return self.with_embeddings(proposals, embeddings), losses
+    def detect(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
+        """See :meth:`.EmbeddingROIHeads.detect`."""
+        *_, predictions = self.run(features, [x.proposal_boxes for x in proposals])
+        return self.box_predictor.inference(predictions, proposals)[0]
 
-    def _run(
+    def forward_training(
+        self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """See :meth:`.EmbeddingROIHeads.forward_training`."""
+        maps, embeddings, predictions = self.run(features, [x.proposal_boxes for x in proposals])
+        losses = self.losses(maps, embeddings, predictions, proposals)
+        return with_rows(proposals, embeddings=embeddings), losses
+
+    def run(
         self, features: dict[str, Tensor], boxes: list[Boxes]
     ) -> tuple[dict[str, Tensor], Tensor, Predictions]:
+        """Maps, embeddings (R, D) and predictions of boxes."""
         maps = self.reid.maps(features, boxes)
         embeddings = self.reid.head(maps)
         return maps, embeddings, self.predict(maps, embeddings)
 
-    def detect(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
-        """Instances with ``pred_boxes``, ``scores`` and ``pred_classes``, from proposals."""
-        *_, predictions = self._run(features, [x.proposal_boxes for x in proposals])
-        return self.box_predictor.inference(predictions, proposals)[0]
-
-    def forward_with_given_boxes(
-        self, features: dict[str, Tensor], instances: list[Instances]
-    ) -> list[Instances]:
-        """Add ``pred_embeds`` (R, D) to instances that have ``pred_boxes``."""
-        return self.add_embeds(features, instances)
+    def losses(
+        self,
+        maps: dict[str, Tensor],
+        embeddings: Tensor,
+        predictions: Predictions,
+        proposals: list[Instances],
+    ) -> dict[str, Tensor]:
+        """Losses of detection and of identification of labeled proposals, from :meth:`run`."""
+        person_ids = torch.cat([x.gt_person_ids for x in proposals])
+        return {
+            **self.box_predictor.losses(predictions, proposals),
+            **self.reid.head.losses(maps, embeddings, person_ids),
+        }
 
 
 @ROI_HEADS_REGISTRY.register()
 class NormAwareROIHeads(SharedROIHeads):
     """Norm-aware embedding (NAE, Chen et al., CVPR 2020): its norm says whether it is a person.
 
-    The branch needs a :class:`.NormAwareHead`; arguments are those of :class:`SharedROIHeads`.
+    The embedder needs a :class:`.NormAwareHead`; arguments are those of :class:`SharedROIHeads`.
     """
 
     @classmethod

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from person_search.layers.pooling import GlobalPool
 
-from ..backbone import build_split_architecture
+from ..backbone.split import build_split_architecture
+from ..identity.base import pooling_kind
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
@@ -31,7 +32,7 @@ class TailBoxHead(nn.Module):
         architecture = build_split_architecture(cfg)
         return {
             "net": architecture.make_tail(cfg.MODEL.BACKBONE.SPLIT_AT, cfg.MODEL.REID.LAST_STRIDE),
-            "pool": GlobalPool(cfg.MODEL.REID.GLOBAL_POOLING),
+            "pool": GlobalPool(pooling_kind(cfg)),
             "channels": architecture.channels("res5"),
         }
 

@@ -5,12 +5,34 @@ Shape shorthand in this module:
     D: number of domains
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from person_search.layers.gradient_reversal import scale_gradient
+from person_search.layers.zero_loss import zero_loss
+
+
+@dataclass
+class AlignmentInputs:
+    """What is to be classified by its domain: N images, and R persons in them.
+
+    Attributes:
+        maps: (N, C, h, w).
+        valid: (N, h, w) bool: pixels that are not padding, at least one of each image.
+        vectors: (R, E) of the persons.
+        image_of: (R,) int64: the image that a person is in.
+        domains: (N,) int64 in [0, D).
+    """
+
+    maps: Tensor
+    valid: Tensor
+    vectors: Tensor
+    image_of: Tensor
+    domains: Tensor
 
 
 class DomainAlignment(nn.Module):
@@ -23,9 +45,8 @@ class DomainAlignment(nn.Module):
 
     The paper does not say how wide the heads are: here layers of pixels (1x1 convolutions) have
     half of the channels of the map, 512 of a ResNet-50's, and layers of vectors 1024, as in that
-    work. Its weights of standard deviation 0.001 are for two convolutions; three would hardly
-    learn, and as large as ReLUs would have them (He et al.) they diverge: hidden layers begin as
-    PyTorch's.
+    work. Chen et al. initialize two layers with standard deviation 0.001. With three layers that
+    barely learns, and He initialization diverges, so hidden layers keep PyTorch's default.
 
     Args:
         name: what the log calls it.
@@ -50,41 +71,27 @@ class DomainAlignment(nn.Module):
         self.image_head = _classifier(image_channels, image_channels // 2, num_domains, 0.0)
         self.instance_head = _classifier(instance_channels, 1024, num_domains, 0.5)
 
-    def forward(
-        self,
-        maps: Tensor,
-        valid: Tensor,
-        vectors: Tensor,
-        image_of: Tensor,
-        domains: Tensor,
-        reversal: float,
-    ) -> Tensor:
+    def forward(self, x: AlignmentInputs, reversal: float) -> Tensor:
         """The loss, a scalar; 0 without images. Without persons, that of the images is left.
 
         Args:
-            maps: (N, C, h, w).
-            valid: (N, h, w) bool: pixels that are not padding, at least one of each image.
-            vectors: (R, E).
-            image_of: (R,) int64: index into ``maps``.
-            domains: (N,) int64 in [0, D).
+            x: images and persons; there may be none of either.
             reversal: what reaches maps and vectors is this times the gradient, turned round but for
                 that of the consistency.
         """
-        if len(maps) == 0:
-            return sum(p.sum() for p in self.parameters()) * 0.0
-        pixels = maps.permute(0, 2, 3, 1)[valid]
-        image_of_pixel = torch.arange(len(maps), device=maps.device).repeat_interleave(
-            valid.sum(dim=(1, 2))
-        )
-        loss = self._classify("image", pixels, domains[image_of_pixel], reversal)
-        if len(vectors) == 0:
-            nothing = sum(p.sum() for p in self.instance_head.parameters()) * 0.0
-            return self.weight * (loss + nothing)
-        loss = loss + self._classify("instance", vectors, domains[image_of], reversal)
+        if len(x.maps) == 0:
+            return zero_loss(self)
+        pixels = x.maps.permute(0, 2, 3, 1)[x.valid]
+        images = torch.arange(len(x.maps), device=x.maps.device)
+        image_of_pixel = images.repeat_interleave(x.valid.sum(dim=(1, 2)))
+        loss = self._classify("image", pixels, x.domains[image_of_pixel], reversal)
+        if len(x.vectors) == 0:
+            return self.weight * (loss + zero_loss(self.instance_head))
+        loss = loss + self._classify("instance", x.vectors, x.domains[x.image_of], reversal)
         of_pixels = self.image_head(scale_gradient(pixels, reversal)).softmax(dim=1)
-        of_persons = self.instance_head(scale_gradient(vectors, reversal)).softmax(dim=1)
-        of_images = mean_of_groups(of_pixels, image_of_pixel, len(maps))
-        consistency = (of_images[image_of] - of_persons).norm(dim=1).mean()
+        of_persons = self.instance_head(scale_gradient(x.vectors, reversal)).softmax(dim=1)
+        of_images = mean_of_groups(of_pixels, image_of_pixel, len(x.maps))
+        consistency = (of_images[x.image_of] - of_persons).norm(dim=1).mean()
         return self.weight * (loss + self.consistency_weight * consistency)
 
     def _classify(self, part: str, rows: Tensor, domains: Tensor, reversal: float) -> Tensor:

@@ -15,11 +15,17 @@ from person_search.layers.norm_aware import norm_aware_linear
 from person_search.layers.oim import OIMLoss
 from person_search.layers.pooling import GlobalPool
 
-from .base import REID_HEAD_REGISTRY, count_train_ids
+from .base import (
+    IDENTITY_HEAD_REGISTRY,
+    IdentityHead,
+    count_train_ids,
+    pooling_kind,
+    require_known_ids,
+)
 
 
-@REID_HEAD_REGISTRY.register()
-class OIMHead(nn.Module):
+@IDENTITY_HEAD_REGISTRY.register()
+class OIMHead(IdentityHead):
     """Global pooling, a linear projection, and online instance matching (Xiao et al., CVPR 2017).
 
     Args:
@@ -79,7 +85,7 @@ class OIMHead(nn.Module):
             "in_channels": in_channels,
             "num_ids": count_train_ids(cfg),
             "embedding_dim": keys.EMBEDDING_DIM,
-            "pooling": keys.GLOBAL_POOLING,
+            "pooling": pooling_kind(cfg),
             "queue_size": keys.OIM.QUEUE_SIZE,
             "momentum": keys.OIM.MOMENTUM,
             "scale": keys.OIM.SCALE,
@@ -95,26 +101,27 @@ class OIMHead(nn.Module):
         return linear
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        """Maps (R, C, h, w) of each of ``stages`` to (R, D) embeddings."""
+        """Maps (R, C, h, w) of each of ``stages`` to (R, D) rows."""
         projectors = zip(self.stages, self.projectors, strict=True)
         return torch.cat([project(self.pool(maps[stage])) for stage, project in projectors], dim=1)
 
     def losses(
-        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+        self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
         """The loss of the labeled RoIs; unlabeled persons enter the queue.
 
         Args:
             maps: not read.
-            embeddings: (R, D), what :meth:`forward` made of the maps.
+            rows: (R, D), what :meth:`forward` made of the maps.
             person_ids: (R,) int64: an id, UNLABELED or BACKGROUND.
         """
         get_event_storage().put_scalar("reid/num_labeled", int((person_ids >= 0).sum()))
-        loss = self.oim(F.normalize(embeddings.float()), person_ids)
+        require_known_ids(person_ids, len(self.oim.table))
+        loss = self.oim(F.normalize(rows.float()), person_ids)
         return {"loss_oim": self.loss_weight * loss}
 
 
-@REID_HEAD_REGISTRY.register()
+@IDENTITY_HEAD_REGISTRY.register()
 class NormAwareHead(OIMHead):
     """The embedding of NAE (Chen et al., CVPR 2020), from the features before and behind res5.
 

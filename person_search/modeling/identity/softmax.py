@@ -19,7 +19,7 @@ from person_search.layers.id_losses import (
 )
 from person_search.layers.metric_losses import CenterLoss, batch_hard_triplet
 
-from .base import REID_HEAD_REGISTRY, count_train_ids
+from .base import IDENTITY_HEAD_REGISTRY, IdentityHead, count_train_ids, require_known_ids
 
 
 def train_id_counts(cfg) -> Tensor:
@@ -58,8 +58,8 @@ def build_id_loss(cfg) -> nn.Module:
     )
 
 
-@REID_HEAD_REGISTRY.register()
-class SoftmaxHead(nn.Module):
+@IDENTITY_HEAD_REGISTRY.register()
+class SoftmaxHead(IdentityHead):
     """Global average pooling, BN neck, and one class per identity (STL, sections 3.1 and 3.3).
 
     The BN's output is the embedding. Its shift stays 0, so that the classifier without bias and
@@ -72,7 +72,6 @@ class SoftmaxHead(nn.Module):
         loss_weight: factor of ``loss_id``.
     """
 
-    uses_unlabeled = False
     training_only = ("classifier.",)
 
     @configurable
@@ -105,22 +104,23 @@ class SoftmaxHead(nn.Module):
         }
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        """Maps, of which "res5" (R, C, h, w) is read, to (R, C) embeddings."""
+        """Maps, of which "res5" (R, C, h, w) is read, to (R, C) rows."""
         return self.bn(maps["res5"].mean(dim=(2, 3)))
 
     def losses(
-        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+        self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
         """Identification loss of the labeled RoIs (STL, Eq. 3); 0 where there is none.
 
         Args:
             maps: see :meth:`forward`; R may be 0.
-            embeddings: (R, D), what :meth:`forward` made of them.
+            rows: (R, D), what :meth:`forward` made of them.
             person_ids: (R,) int64; only ids >= 0 take part.
         """
+        require_known_ids(person_ids, self.classifier.out_features)
         labeled = person_ids >= 0
         get_event_storage().put_scalar("reid/num_labeled", int(labeled.sum()))
-        logits, ids = self.classifier(embeddings[labeled]), person_ids[labeled]
+        logits, ids = self.classifier(rows[labeled]), person_ids[labeled]
         if len(ids) == 0:
             return {"loss_id": logits.sum() * 0.0}
         with torch.no_grad():
@@ -129,7 +129,7 @@ class SoftmaxHead(nn.Module):
         return {"loss_id": self.loss_weight * self.id_loss(logits, ids)}
 
 
-@REID_HEAD_REGISTRY.register()
+@IDENTITY_HEAD_REGISTRY.register()
 class BagOfTricksHead(SoftmaxHead):
     """Softmax head with triplet and center loss on the pooled features (STL, Eq. 1).
 
@@ -171,10 +171,10 @@ class BagOfTricksHead(SoftmaxHead):
         }
 
     def losses(
-        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+        self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
         """See :meth:`SoftmaxHead.losses`."""
-        losses = super().losses(maps, embeddings, person_ids)
+        losses = super().losses(maps, rows, person_ids)
         labeled = person_ids >= 0
         pooled, ids = maps["res5"].mean(dim=(2, 3))[labeled], person_ids[labeled]
         triplet = pooled.sum() * 0.0

@@ -5,7 +5,7 @@ Shape shorthand in this module:
 """
 
 from collections import defaultdict
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from detectron2.config import configurable
@@ -19,23 +19,23 @@ from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
 from person_search.layers.gradient_reversal import reversal_factor
 from person_search.layers.siamese import predictor, simsiam_loss, spread
+from person_search.layers.zero_loss import zero_loss
+from person_search.structures import KINDS
 
-from ..domain_adaptation import DomainAlignment
-from ..roi_heads import HybridROIHeads
-from .person_search_rcnn import PersonSearchRCNN
+from ...roi_heads.hybrid_heads import HybridROIHeads
+from ..person_search_rcnn import PersonSearchRCNN
+from .alignment import AlignmentInputs, DomainAlignment
 
-KINDS = ("scene", "crop")
-"""Of images: frames of detection sets, and persons of re-ID sets on canvases."""
-
+# The loss that is a mean over labeled persons; all others of NAE are means over images.
 OIM = "loss_oim"
-"""The loss that is a mean over labeled persons; all others of NAE are means over images."""
 
+# The alignment of the two kinds of images with each other.
 TASKS = "task"
-"""The alignment of the two kinds with each other."""
 
 
-class Seen(NamedTuple):
-    """What the model makes of the views of one kind.
+@dataclass
+class Views:
+    """What the model makes of the views of one kind: all first ones, then all second ones.
 
     Attributes:
         features: (N, C, h, w) of the base.
@@ -109,7 +109,7 @@ class HybridPretrainer(PersonSearchRCNN):
             "siamese_weight": keys.SIAMESE_WEIGHT,
             "alignments": _build_alignments(cfg, ret["roi_heads"]),
             "reversal": keys.REVERSAL,
-            "reversal_schedule": keys.REVERSAL_SCHEDULE,
+            "reversal_schedule": _reversal_schedule(cfg),
             "max_iter": cfg.SOLVER.MAX_ITER,
         }
 
@@ -124,20 +124,20 @@ class HybridPretrainer(PersonSearchRCNN):
         """
         if not self.training:
             return self.inference(batched_inputs)
-        losses, seen = defaultdict(float), {}
+        losses, views = defaultdict(float), {}
         num_labeled = max(_count_labeled(batched_inputs), 1)
         for kind in KINDS:
             inputs = [x for x in batched_inputs if x["kind"] == kind]
             if not inputs:
                 continue
-            seen[kind], of_kind = self._see(inputs)
+            views[kind], of_kind = self._run_views(inputs)
             share, of_labeled = len(inputs) / len(batched_inputs), _count_labeled(inputs)
             for name, loss in of_kind.items():
                 losses[name] += loss * (of_labeled / num_labeled if name == OIM else share)
-        losses["loss_siamese"] = self.siamese_weight * self._siamese_loss(seen)
-        return {**losses, **self._alignment_losses(seen)}
+        losses["loss_siamese"] = self.siamese_weight * self._siamese_loss(views)
+        return {**losses, **self._alignment_losses(views)}
 
-    def _see(self, inputs: list[dict]) -> tuple[Seen, dict[str, Tensor]]:
+    def _run_views(self, inputs: list[dict]) -> tuple[Views, dict[str, Tensor]]:
         """What is made of the first views of all images, then of the second; losses of NAE."""
         views = [x["views"][k] for k in range(2) for x in inputs]
         images = self.preprocess_image(views)
@@ -148,15 +148,15 @@ class HybridPretrainer(PersonSearchRCNN):
         maps = features[self.roi_heads.reid.split_at]
         domains = torch.tensor([x["domain_id"] for x in inputs] * 2, device=self.device)
         valid = _valid_pixels(maps, images.tensor.shape[-2:], images.image_sizes)
-        return Seen(maps, valid, persons, domains), losses | roi_losses
+        return Views(maps, valid, persons, domains), losses | roi_losses
 
-    def _siamese_loss(self, seen: dict[str, Seen]) -> Tensor:
+    def _siamese_loss(self, views: dict[str, Views]) -> Tensor:
         """Between the views of persons without identity: the mean of an image's, over the images.
 
         The paper adds up the persons; a mean does not depend on how crowded a scene is.
         """
         first, second, shares = [], [], []
-        for persons in (of_kind.persons for of_kind in seen.values()):
+        for persons in (of_kind.persons for of_kind in views.values()):
             half = len(persons) // 2
             for one, two in zip(persons[:half], persons[half:], strict=True):
                 rows, others = _pair(one, two)
@@ -170,17 +170,28 @@ class HybridPretrainer(PersonSearchRCNN):
         of_all = torch.cat(shares) / len(shares) if shares else None
         return simsiam_loss(first, second, self.predictor, of_all)
 
-    def _alignment_losses(self, seen: dict[str, Seen]) -> dict[str, Tensor]:
+    def _alignment_losses(self, views: dict[str, Views]) -> dict[str, Tensor]:
         """``loss_align_<name>`` of each alignment: also without images of its kind, then 0."""
         progress = min(get_event_storage().iter / self.max_iter, 1.0)
         reversal = self.reversal * reversal_factor(self.reversal_schedule, progress)
         losses = {}
         for name, align in self.alignments.items():
-            parts = [_aligned_features(name, kind, of_kind) for kind, of_kind in seen.items()]
-            parts = [align(*part, reversal) for part in parts if part is not None]
-            nothing = sum(p.sum() for p in align.parameters()) * 0.0
-            losses[f"loss_align_{name}"] = sum(parts) / len(parts) if parts else nothing
+            parts = [
+                align(_alignment_inputs(name, kind, of_kind), reversal)
+                for kind, of_kind in views.items()
+                if name in (kind, TASKS)
+            ]
+            losses[f"loss_align_{name}"] = sum(parts) / len(parts) if parts else zero_loss(align)
         return losses
+
+
+def _reversal_schedule(cfg) -> str:
+    schedule = cfg.MODEL.HYBRID.REVERSAL_SCHEDULE
+    if schedule not in ("constant", "sigmoid"):
+        raise ConfigError(
+            f"MODEL.HYBRID.REVERSAL_SCHEDULE is {schedule!r}; legal: constant, sigmoid"
+        )
+    return schedule
 
 
 def _build_alignments(cfg, roi_heads: HybridROIHeads) -> dict[str, DomainAlignment]:
@@ -213,25 +224,31 @@ def _build_alignments(cfg, roi_heads: HybridROIHeads) -> dict[str, DomainAlignme
     }
 
 
-def _aligned_features(name: str, kind: str, seen: Seen) -> tuple[Tensor, ...] | None:
-    """The features of a kind that an alignment takes part in: its first arguments, else None.
+def _alignment_inputs(name: str, kind: str, views: Views) -> AlignmentInputs:
+    """What the alignment ``name`` sees of one kind of images.
 
     Scenes: their maps, and the vectors of their persons. Crops: the maps and embeddings of their
     persons, since a canvas shows nothing else. Of tasks: maps and vectors of both.
     """
-    if name not in (kind, TASKS):
-        return None
-    numbers = torch.tensor([len(p) for p in seen.persons], device=seen.domains.device)
+    numbers = torch.tensor([len(p) for p in views.persons], device=views.domains.device)
     image_of = torch.arange(len(numbers), device=numbers.device).repeat_interleave(numbers)
     if name == "crop":
-        maps = torch.cat([p.maps for p in seen.persons])
-        embeddings = torch.cat([p.embeddings for p in seen.persons])
-        valid = maps.new_ones(maps[:, 0].shape, dtype=torch.bool)
-        own = torch.arange(len(maps), device=maps.device)
-        return maps, valid, embeddings, own, seen.domains[image_of]
-    domains = seen.domains if name == kind else torch.full_like(seen.domains, KINDS.index(kind))
-    vectors = torch.cat([p.vectors for p in seen.persons])
-    return seen.features, seen.valid, vectors, image_of, domains
+        maps = torch.cat([p.maps for p in views.persons])
+        return AlignmentInputs(
+            maps=maps,
+            valid=maps.new_ones(maps[:, 0].shape, dtype=torch.bool),
+            vectors=torch.cat([p.embeddings for p in views.persons]),
+            image_of=torch.arange(len(maps), device=maps.device),
+            domains=views.domains[image_of],
+        )
+    of_task = torch.full_like(views.domains, KINDS.index(kind))
+    return AlignmentInputs(
+        maps=views.features,
+        valid=views.valid,
+        vectors=torch.cat([p.vectors for p in views.persons]),
+        image_of=image_of,
+        domains=of_task if name == TASKS else views.domains,
+    )
 
 
 def _count_labeled(inputs: list[dict]) -> int:

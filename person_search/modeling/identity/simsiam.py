@@ -7,16 +7,16 @@ Shape shorthand in this module:
 import torch
 from detectron2.config import configurable
 from detectron2.utils.events import get_event_storage
-from torch import Tensor, nn
+from torch import Tensor
 
 from person_search.errors import ConfigError
 from person_search.layers.siamese import predictor, projector, simsiam_loss, spread
 
-from .base import REID_HEAD_REGISTRY
+from .base import IDENTITY_HEAD_REGISTRY, IdentityHead
 
 
-@REID_HEAD_REGISTRY.register()
-class SimSiamHead(nn.Module):
+@IDENTITY_HEAD_REGISTRY.register()
+class SimSiamHead(IdentityHead):
     """Global average pooling, and two views of the same crop that predict each other.
 
     For pre-training without labels (``DATALOADER.INSTANCE_DISCRIMINATION``, ``NUM_INSTANCE 2``).
@@ -27,7 +27,6 @@ class SimSiamHead(nn.Module):
             predictions.
     """
 
-    uses_unlabeled = False
     training_only = ("projector.", "predictor.")
 
     @configurable
@@ -42,23 +41,23 @@ class SimSiamHead(nn.Module):
         return {"in_channels": in_channels}
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        """Maps, of which "res5" (R, C, h, w) is read, to (R, C) embeddings."""
+        """Maps, of which "res5" (R, C, h, w) is read, to (R, C) rows."""
         return maps["res5"].mean(dim=(2, 3))
 
     def losses(
-        self, maps: dict[str, Tensor], embeddings: Tensor, person_ids: Tensor
+        self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
     ) -> dict[str, Tensor]:
         """SimSiam's loss; R may be 0.
 
         Args:
             maps: not read.
-            embeddings: (R, C) what :meth:`forward` made of them.
+            rows: (R, C), what :meth:`forward` made of them.
             person_ids: (R,) each id twice: the two views of one crop.
 
         Raises:
             ConfigError: an id comes once, or more than twice.
         """
-        views = [embeddings[rows] for rows in _pairs(person_ids)]
+        views = [rows[of_view] for of_view in _pairs(person_ids)]
         if len(person_ids):  # batch norm sees each view on its own, as published
             views = [self.projector(view) for view in views]
         get_event_storage().put_scalar("simsiam/spread", spread(views[0].detach()))

@@ -1,0 +1,1 @@
+from . import crop, mrfp, roi  # noqa: F401  (registers the poolers)

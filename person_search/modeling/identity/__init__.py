@@ -1,0 +1,1 @@
+from . import oim, simsiam, softmax  # noqa: F401  (registers the heads)

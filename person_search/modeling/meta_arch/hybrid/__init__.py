@@ -1,0 +1,1 @@
+from . import pretrainer  # noqa: F401  (registers it)
