@@ -38,7 +38,6 @@ from person_search.evaluation import (
 from person_search.files import atomic_write
 from person_search.protocols import GalleryRule
 
-CBGM_OF_KIND = {"prw": CBGM(30, 4), "cuhk": CBGM(10, 3)}
 # det_thresh, iou_thresh, labeled_only
 DETECTION_GRID = (
     (0.01, 0.5, False),
@@ -59,13 +58,14 @@ def search_modes(
     if results.gt_embs is not None:
         settings["gt"] = {"use_gt_boxes": True}
     if results.qctx_embs is not None:
-        settings["cbgm"] = {"cbgm": CBGM_OF_KIND[results.kind]}
+        settings["cbgm"] = {"cbgm": CBGM.published(results.gallery)}
     galleries = resolve_galleries(results, conventions=conventions)
     metrics = {
         mode: evaluate_search(results, galleries, score_weighting=score_weighting, **options)
         for mode, options in settings.items()
     }
-    if results.kind == "prw" and has_cameras(results):
+    other_frames = results.gallery is GalleryRule.OTHER_FRAMES
+    if other_frames and has_cameras(results):
         galleries = resolve_galleries(results, GalleryRule.OTHER_CAMERAS, conventions)
         for mode in [mode for mode in ("plain", "gt", "cbgm") if mode in settings]:
             name = "cross" if mode == "plain" else f"{mode}_cross"

@@ -20,7 +20,7 @@ import person_search.data  # noqa: F401  (registers the data sets)
 from person_search.command import positive, run_program
 from person_search.errors import PersonSearchError
 from person_search.evaluation import SearchResults, resolve_galleries
-from person_search.evaluation.ranking import best_matches
+from person_search.evaluation.matches import best_matches
 from person_search.images import read_image
 
 BLUE, GREEN, RED = (200, 110, 30), (70, 160, 40), (50, 50, 215)  # BGR

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..protocols import GalleryLists, GalleryRule
 from .cbgm import rerank_with_context
 from .galleries import Galleries, resolve_galleries
 from .reranking import KReciprocal, rerank_k_reciprocal
@@ -41,8 +42,6 @@ SPARSE_GALLERY = 0.2
 class CBGM:
     """How far context matching looks (:mod:`person_search.evaluation.cbgm`).
 
-    SeqNet: 30, 4 for PRW and 10, 3 for CUHK-SYSU.
-
     Attributes:
         k1: number of most similar detections whose frames are matched.
         k2: number of persons of the query frame that are matched, the query among them.
@@ -50,6 +49,11 @@ class CBGM:
 
     k1: int
     k2: int
+
+    @classmethod
+    def published(cls, gallery: GalleryRule | GalleryLists) -> "CBGM":
+        """SeqNet's values for CUHK-SYSU, whose galleries are lists, and for PRW."""
+        return cls(10, 3) if isinstance(gallery, GalleryLists) else cls(30, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +88,8 @@ class SearchMetrics:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
-    """The boxes that are searched, in CSR form over frames; embeddings are float32."""
+class SearchedBoxes:
+    """The boxes that are searched, in CSR form over all frames; embeddings are float32."""
 
     offsets: np.ndarray
     boxes: np.ndarray
@@ -126,7 +130,7 @@ def evaluate_search(
     galleries = resolve_galleries(results) if galleries is None else galleries
     if use_gt_boxes:
         embeddings = np.asarray(results.gt_embs, np.float32)
-        found = Detections(results.gt_offsets, results.gt_boxes, embeddings)
+        found = SearchedBoxes(results.gt_offsets, results.gt_boxes, embeddings)
     else:
         found = kept_detections(results, det_thresh, score_weighting)
 
@@ -215,7 +219,7 @@ def required_iou(boxes: np.ndarray) -> np.ndarray:
 
 def kept_detections(
     results: SearchResults, det_thresh: float, weighted: bool = False
-) -> Detections:
+) -> SearchedBoxes:
     """The detections that are searched; ``weighted``: times their scores (CWS of NAE)."""
     scores = results.dets[:, 4]
     kept = scores >= det_thresh
@@ -224,10 +228,10 @@ def kept_detections(
     embeddings = np.asarray(results.det_embs[kept], np.float32)
     if weighted:
         embeddings *= scores[kept, None].astype(np.float32)
-    return Detections(offsets, results.dets[kept, :4], embeddings)
+    return SearchedBoxes(offsets, results.dets[kept, :4], embeddings)
 
 
-def overlapping_pairs(galleries: Galleries, found: Detections) -> tuple[np.ndarray, np.ndarray]:
+def overlapping_pairs(galleries: Galleries, found: SearchedBoxes) -> tuple[np.ndarray, np.ndarray]:
     """(P,) target, never falling, and (P,) detection of every pair that overlaps enough."""
     frames = galleries.target_frames
     dets = expand_segments(found.offsets, frames)
@@ -239,7 +243,7 @@ def overlapping_pairs(galleries: Galleries, found: Detections) -> tuple[np.ndarr
 
 
 def similarity_rows(
-    query_embs: np.ndarray, galleries: Galleries, found: Detections
+    query_embs: np.ndarray, galleries: Galleries, found: SearchedBoxes
 ) -> Iterator[tuple[int, np.ndarray]]:
     """For every query its index and a row of N similarities, -inf outside of its gallery.
 
@@ -257,7 +261,8 @@ def similarity_rows(
             yield q, row
         return
     frame = segment_of_row(found.offsets)
-    similarity = np.empty((QUERY_BLOCK, len(frame)), np.float32)  # new pages per block cost as much
+    # Reused: allocating anew for every block costs as much as the product.
+    similarity = np.empty((QUERY_BLOCK, len(frame)), np.float32)
     for start in range(0, len(queries), QUERY_BLOCK):
         block = queries[start : start + QUERY_BLOCK]
         rows = np.matmul(block, found.embeddings.T, out=similarity[: len(block)])

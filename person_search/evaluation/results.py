@@ -1,6 +1,8 @@
 """What a person search model found on a test set, in one file that anyone can evaluate.
 
-The file is an ``.npz`` without pickles. Its keys are the fields of :class:`SearchResults`.
+The file is an ``.npz`` without pickles. Its keys are the fields of :class:`SearchResults`, but for
+the gallery: ``gallery_rule`` names a :class:`GalleryRule`, or ``gal_offsets``, ``gal_frames``,
+``gal_has_gt`` and ``gal_boxes`` hold a :class:`GalleryLists`.
 
 Shape shorthand in this module (``x_offsets``: rows of item i are ``x_offsets[i]:x_offsets[i+1]``):
     F: frames of the test set        G: ground-truth boxes     N: detections
@@ -48,7 +50,7 @@ _LAYOUT: dict[str, tuple[str, tuple, str]] = {
     "gal_offsets": ("Q+1", (), "iu"),
     "gal_frames": ("K", (), "iu"),
     "gal_has_gt": ("K", (), "b"),
-    "gal_gt_xywh": ("K", (4,), "iuf"),
+    "gal_boxes": ("K", (4,), "iuf"),
 }
 _SIZED_BY = {
     "F": "frame_names",
@@ -59,17 +61,22 @@ _SIZED_BY = {
     "K": "gal_frames",
 }
 _CONTEXT = ("qctx_offsets", "qctx_dets", "qctx_embs")
-_GALLERY = ("gal_offsets", "gal_frames", "gal_has_gt", "gal_gt_xywh")
+_LISTS = {
+    "gal_offsets": "offsets",
+    "gal_frames": "frames",
+    "gal_has_gt": "has_target",
+    "gal_boxes": "boxes",
+}
+"""Array of a file with gallery lists -> attribute of :class:`GalleryLists`."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchResults:
     """Frames, ground truth, detections and queries of one run; always consistent once built.
 
-    Boxes are xyxy in pixels of any numeric type unless the name says xywh.
+    Boxes are xyxy in pixels, of any numeric type.
 
     Attributes:
-        kind: "prw" (the gallery of a query is a rule over all frames) or "cuhk" (explicit lists).
         frame_names: (F,) str, distinct; every frame of the test set in gallery order.
         frame_cam: (F,) camera ids, -1 unknown.
         gt_offsets, gt_boxes, gt_ids: (F + 1,), (G, 4), (G,) ground truth per frame.
@@ -80,8 +87,7 @@ class SearchResults:
         det_ignored: (N,) bool, detections where the data set says nothing about persons, or None.
         qctx_offsets, qctx_dets, qctx_embs: (Q + 1,), (M, 5), (M, d) persons in the frame of each
             query, row 0 the query itself, the rest by falling score; all None without context.
-        gal_offsets, gal_frames, gal_has_gt, gal_gt_xywh: (Q + 1,), (K,), (K,) bool, (K, 4) gallery
-            lists with the box of the query's person; needed by "cuhk", None for "prw".
+        gallery: where each query is searched: a rule, or lists with K entries.
         unlabeled_id: value of ``gt_ids`` that means a person without identity.
         protocol: name to print, e.g. "CUHK-SYSU, gallery 100".
 
@@ -89,7 +95,6 @@ class SearchResults:
         ResultsError: an array is missing or does not fit the others.
     """
 
-    kind: str
     frame_names: np.ndarray
     frame_cam: np.ndarray
     gt_offsets: np.ndarray
@@ -109,40 +114,30 @@ class SearchResults:
     qctx_offsets: np.ndarray | None = None
     qctx_dets: np.ndarray | None = None
     qctx_embs: np.ndarray | None = None
-    gal_offsets: np.ndarray | None = None
-    gal_frames: np.ndarray | None = None
-    gal_has_gt: np.ndarray | None = None
-    gal_gt_xywh: np.ndarray | None = None
+    gallery: GalleryRule | GalleryLists = GalleryRule.OTHER_FRAMES
     unlabeled_id: int = UNLABELED
     protocol: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("prw", "cuhk"):
-            raise ResultsError(f"kind is {self.kind!r}, must be 'prw' (rule) or 'cuhk' (lists)")
-        if self.kind == "cuhk" and self.gal_offsets is None:
-            raise ResultsError("gal_offsets is missing: kind 'cuhk' needs " + ", ".join(_GALLERY))
-        for group in (_CONTEXT, _GALLERY):
-            missing = [name for name in group if getattr(self, name) is None]
-            if missing and len(missing) < len(group):
-                raise ResultsError(f"{missing[0]} is missing: it belongs with {', '.join(group)}")
-        _check_layout(self)
+        missing = [name for name in _CONTEXT if getattr(self, name) is None]
+        if missing and len(missing) < len(_CONTEXT):
+            raise ResultsError(f"{missing[0]} is missing: it belongs with {', '.join(_CONTEXT)}")
+        arrays = self.arrays()
+        _check_layout({name: arrays[name] for name in _LAYOUT if name in arrays})
         _check_index(self.query_frame_index, "query_frame_index", -1, len(self.frame_names))
-        if self.gal_frames is not None:
-            _check_index(self.gal_frames, "gal_frames", 0, len(self.frame_names))
+        if isinstance(self.gallery, GalleryLists):
+            _check_index(self.gallery.frames, "gal_frames", 0, len(self.frame_names))
         _check_names(self)
 
-    @property
-    def gallery(self) -> GalleryRule | GalleryLists:
-        """The gallery the file asks for: its lists, or all frames but the query's own."""
-        if self.kind == "prw":
-            return GalleryRule.OTHER_FRAMES
-        rows = np.flatnonzero(self.gal_has_gt)
-        boxes = np.zeros(
-            (len(self.gal_frames), 4)
-        )  # untouched pages of the absent rows cost nothing
-        boxes[rows] = self.gal_gt_xywh[rows]
-        boxes[rows, 2:] += boxes[rows, :2]
-        return GalleryLists(self.gal_offsets, self.gal_frames, self.gal_has_gt, boxes)
+    def arrays(self) -> dict[str, Any]:
+        """What the file holds, by name; absent arrays are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        gallery = values.pop("gallery")
+        if isinstance(gallery, GalleryRule):
+            values["gallery_rule"] = gallery.name
+        else:
+            values |= {name: getattr(gallery, key) for name, key in _LISTS.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the file; a reader sees the old one or the whole new one.
@@ -150,9 +145,8 @@ class SearchResults:
         Raises:
             OSError: the folder is missing or cannot be written.
         """
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
+            np.savez(file, **self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SearchResults":
@@ -198,9 +192,9 @@ def protocol_arrays(
         frame_names: (F,) str.
         frame_cam: (F,) camera ids, -1 unknown.
     """
-    arrays = {
-        "kind": "prw",
+    return {
         "protocol": protocol.name,
+        "gallery": protocol.gallery,
         "frame_names": frame_names,
         "frame_cam": frame_cam,
         "query_frames": frame_names[protocol.query_frames],
@@ -209,27 +203,18 @@ def protocol_arrays(
         "query_ids": protocol.query_ids,
         "query_cam": frame_cam[protocol.query_frames],
     }
-    if isinstance(protocol.gallery, GalleryLists):
-        lists = protocol.gallery
-        xywh = np.zeros_like(lists.boxes)
-        rows = np.flatnonzero(lists.has_target)
-        xywh[rows] = lists.boxes[rows]
-        xywh[rows, 2:] -= xywh[rows, :2]
-        arrays |= {
-            "kind": "cuhk",
-            "gal_offsets": lists.offsets,
-            "gal_frames": lists.frames,
-            "gal_has_gt": lists.has_target,
-            "gal_gt_xywh": xywh,
-        }
-    return arrays
+
+
+_SCALARS = {"unlabeled_id": ("iu", int), "protocol": ("U", str)}
+_OF_GALLERY = {"gallery_rule": ("U", str), "kind": ("U", str)}
 
 
 def _read_arrays(path: str | os.PathLike) -> dict[str, Any]:
-    names = [field.name for field in fields(SearchResults)]
+    """The keyword arguments of :class:`SearchResults` that a file holds."""
+    known = [f.name for f in fields(SearchResults)] + [*_OF_GALLERY, *_LISTS, "gal_gt_xywh"]
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in names if name in file}
+            arrays = {name: file[name] for name in known if name in file}
     except FileNotFoundError as error:
         raise ResultsError("no such file; give the .npz that an evaluation saved") from error
     except Exception as error:  # damaged bytes make numpy and zipfile raise a dozen types
@@ -237,24 +222,56 @@ def _read_arrays(path: str | os.PathLike) -> dict[str, Any]:
     for field in fields(SearchResults):
         if field.default is MISSING and field.name not in arrays:
             raise ResultsError(f"{field.name} is missing; the layout is that of SearchResults")
-    scalars = (("kind", "U", str), ("unlabeled_id", "iu", int), ("protocol", "U", str))
-    for name, kinds, cast in scalars:
+    for name, (kinds, cast) in (_SCALARS | _OF_GALLERY).items():
         if name in arrays:
             if arrays[name].shape != () or arrays[name].dtype.kind not in kinds:
                 raise ResultsError(f"{name} must be one {cast.__name__}")
             arrays[name] = cast(arrays[name])
-    return {"unlabeled_id": FOREIGN_UNLABELED} | arrays
+    return {"unlabeled_id": FOREIGN_UNLABELED} | _with_gallery(arrays)
 
 
-def _check_layout(results: SearchResults) -> None:
+def _with_gallery(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a file, with ``gallery`` in the place of those that describe it."""
+    rule, kind = arrays.pop("gallery_rule", None), arrays.pop("kind", None)
+    old_boxes = arrays.pop("gal_gt_xywh", None)
+    if old_boxes is not None and "gal_boxes" not in arrays:
+        arrays["gal_boxes"] = _old_boxes(old_boxes)
+    lists = {key: arrays.pop(name) for name, key in _LISTS.items() if name in arrays}
+    if rule is not None:
+        legal = [r.name for r in GalleryRule]
+        if rule not in legal:
+            raise ResultsError(f"gallery_rule is {rule!r}, must be one of {', '.join(legal)}")
+        return arrays | {"gallery": GalleryRule[rule]}
+    if kind == "prw":
+        return arrays | _old_rule(arrays.get("protocol", ""))
+    if len(lists) < len(_LISTS):
+        missing = next(name for name, key in _LISTS.items() if key not in lists)
+        raise ResultsError(f"{missing} is missing: without gallery_rule a file holds the lists")
+    return arrays | {"gallery": GalleryLists(**lists)}
+
+
+def _old_rule(protocol: str) -> dict[str, Any]:
+    """The gallery of files that call a rule "prw", and do not say which rule it was."""
+    name = f"{protocol} (saved without its gallery rule)" if protocol else ""
+    return {"gallery": GalleryRule.OTHER_FRAMES, "protocol": name}
+
+
+def _old_boxes(xywh: np.ndarray) -> np.ndarray:
+    """The boxes of older files, and of others' files, are x, y, w, h."""
+    if xywh.ndim != 2 or xywh.shape[1] != 4 or xywh.dtype.kind not in "iuf":
+        raise ResultsError(f"gal_gt_xywh is {xywh.dtype} {xywh.shape}, must be numbers (K, 4)")
+    xyxy = np.asarray(xywh, np.float64)
+    return np.concatenate([xyxy[:, :2], xyxy[:, :2] + xyxy[:, 2:]], axis=1)
+
+
+def _check_layout(arrays: dict[str, np.ndarray]) -> None:
     """Every array has its dtype, shape and length, is finite, and its offsets are offsets."""
-    arrays = {n: getattr(results, n) for n in _LAYOUT if getattr(results, n) is not None}
     for name, array in arrays.items():
         if array.ndim == 0:
             raise ResultsError(f"{name} is a single value, must be an array")
     sizes = {size: len(arrays[name]) for size, name in _SIZED_BY.items() if name in arrays}
     sizes |= {"F+1": sizes["F"] + 1, "Q+1": sizes["Q"] + 1}
-    widths = [a.shape[1] for a in (results.query_embs, results.det_embs) if a.ndim == 2]
+    widths = [a.shape[1] for a in (arrays["query_embs"], arrays["det_embs"]) if a.ndim == 2]
     sizes["d"] = widths[0] if widths else 0
     for name, array in arrays.items():
         length, row, kinds = _LAYOUT[name]

@@ -104,13 +104,10 @@ def most_similar(similarity: np.ndarray, n_top: int) -> np.ndarray:
     return entries[np.argsort(-similarity[entries], kind="stable")[:n_top]]
 
 
-_BINS = 4096
-
-
 def count_at_or_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """How many values are at least as large as each level; exact, and cheaper than a sort.
+    """How many values are at least as large as each level.
 
-    Only the values in the same bin as a level are sorted; whole bins above it are counted.
+        count_at_or_above([.9, .2, .5, .5], levels=[.5, .9])  ->  [3, 1]
 
     Args:
         values: (N,) floats, -inf allowed.
@@ -121,19 +118,5 @@ def count_at_or_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """
     if len(levels) == 0:
         return np.zeros(0, np.int64)
-    low, high = levels.min(), levels.max()
-    values = values[np.flatnonzero(values >= low)]
-    beyond = np.zeros(len(levels), np.int64)
-    if len(values) > _BINS and high - low > 1e-6 * max(abs(low), abs(high)):
-        scale = values.dtype.type(_BINS / (high - low))
-        # Rounding never turns the order round, so a larger value is in the same or a higher bin.
-        bins, level_bins = (
-            np.minimum((x - low) * scale, _BINS).astype(np.int32) for x in (values, levels)
-        )
-        near = np.zeros(_BINS + 1, bool)
-        near[level_bins] = True
-        far = np.where(near, 0, np.bincount(bins, minlength=_BINS + 1))
-        beyond = far[::-1].cumsum()[::-1][level_bins]
-        values = values[np.flatnonzero(near[bins])]
-    ordered = np.sort(values)
-    return beyond + len(ordered) - np.searchsorted(ordered, levels, "left")
+    ordered = np.sort(values[values >= levels.min()])
+    return len(ordered) - np.searchsorted(ordered, levels, "left")

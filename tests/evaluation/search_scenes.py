@@ -11,6 +11,7 @@ import numpy as np
 
 from person_search.evaluation import SearchResults
 from person_search.labels import UNLABELED
+from person_search.protocols import GalleryLists, GalleryRule
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 
@@ -48,18 +49,16 @@ def scene(
     names = [frame.name for frame in frames]
     gt = [row for frame in frames for row in frame.gt]
     dets = [row for frame in frames for row in frame.dets]
-    galleries = {}
+    gallery = GalleryRule.OTHER_FRAMES
     if lists is not None:
         boxes = np.array([box or (0, 0, 0, 0) for _, box in lists], float).reshape(-1, 4)
-        boxes[:, 2:] -= boxes[:, :2]
-        galleries = {
-            "gal_offsets": np.array([0, len(lists)]),
-            "gal_frames": np.array([names.index(name) for name, _ in lists], int),
-            "gal_has_gt": np.array([box is not None for _, box in lists], bool),
-            "gal_gt_xywh": boxes,
-        }
+        gallery = GalleryLists(
+            offsets=np.array([0, len(lists)]),
+            frames=np.array([names.index(name) for name, _ in lists], int),
+            has_target=np.array([box is not None for _, box in lists], bool),
+            boxes=boxes,
+        )
     return SearchResults(
-        kind="prw" if lists is None else "cuhk",
         frame_names=np.array(names),
         frame_cam=np.array([frame.cam for frame in frames]),
         gt_offsets=np.cumsum([0, *(len(frame.gt) for frame in frames)]),
@@ -75,7 +74,7 @@ def scene(
         query_ids=np.array([query_id]),
         query_cam=np.array([query_cam]),
         query_embs=np.ones((1, 1), np.float32),
-        **galleries,
+        gallery=gallery,
     )
 
 
@@ -102,20 +101,18 @@ def random_results(rng: np.random.Generator, lists: bool, coarse: bool = True) -
         return rng.standard_normal((n, dim)).astype(np.float32)
 
     query_frame = rng.integers(-1, n_frames, n_queries)
-    galleries = {}
+    gallery = GalleryRule.OTHER_FRAMES
     if lists:
         sizes = rng.integers(0, 7, n_queries)
-        galleries = {
-            "gal_offsets": np.cumsum([0, *sizes]),
-            "gal_frames": rng.integers(0, n_frames, sizes.sum()),
-            "gal_has_gt": rng.random(sizes.sum()) < 0.6,
-            "gal_gt_xywh": boxes(sizes.sum()),
-        }
-        galleries["gal_gt_xywh"][:, 2:] -= galleries["gal_gt_xywh"][:, :2]
+        gallery = GalleryLists(
+            offsets=np.cumsum([0, *sizes]),
+            frames=rng.integers(0, n_frames, sizes.sum()),
+            has_target=rng.random(sizes.sum()) < 0.6,
+            boxes=boxes(sizes.sum()),
+        )
     n_context = rng.integers(1, 4, n_queries)
     context = boxes(n_context.sum())
     return SearchResults(
-        kind="cuhk" if lists else "prw",
         frame_names=frame_names,
         frame_cam=frame_cam,
         gt_offsets=np.cumsum([0, *n_gt]),
@@ -134,5 +131,5 @@ def random_results(rng: np.random.Generator, lists: bool, coarse: bool = True) -
         qctx_offsets=np.cumsum([0, *n_context]),
         qctx_dets=np.c_[context, np.ones(len(context))],
         qctx_embs=embeddings(n_context.sum()),
-        **galleries,
+        gallery=gallery,
     )

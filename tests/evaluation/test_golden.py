@@ -44,7 +44,7 @@ def test_search(path, mode):
     results = SearchResults.load(path)
     options = dict(MODES[mode])
     if "cbgm" in options:
-        options["cbgm"] = CBGM(30, 4) if results.kind == "prw" else CBGM(10, 3)
+        options["cbgm"] = CBGM.published(results.gallery)
     rule = GalleryRule.OTHER_CAMERAS if mode.endswith("cross") else None
     galleries = resolve_galleries(results, rule, Conventions.REFERENCE)
     metrics = evaluate_search(results, galleries, **options)

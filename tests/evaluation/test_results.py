@@ -1,6 +1,6 @@
 """The saved-results file: what is written is read, and what is wrong is named."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,8 +20,7 @@ def results():
 
 @pytest.fixture
 def arrays(results):
-    every = {field.name: getattr(results, field.name) for field in fields(results)}
-    return {name: value for name, value in every.items() if value is not None}
+    return results.arrays()
 
 
 def test_round_trip(results, tmp_path):
@@ -30,8 +29,9 @@ def test_round_trip(results, tmp_path):
     results = replace(results, protocol="mine")
     results.save(path)
     loaded = SearchResults.load(path)
-    for field in fields(results):
-        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(results, field.name))
+    assert loaded.arrays().keys() == results.arrays().keys()
+    for name, array in loaded.arrays().items():
+        np.testing.assert_array_equal(array, results.arrays()[name])
     assert loaded.unlabeled_id == UNLABELED and loaded.protocol == "mine"
     assert [file.name for file in tmp_path.iterdir()] == ["results.npz"]
 
@@ -73,7 +73,6 @@ def test_files_of_others_mark_unlabeled_persons_with_5555(arrays, tmp_path):
         ("gal_has_gt", lambda a: a[1:], "gal_has_gt has shape"),
         ("frame_names", lambda a: np.repeat(a[:1], len(a)), "frame_names holds .* twice"),
         ("query_frames", lambda a: np.repeat("x", len(a)), "query_frame_index.0. does not point"),
-        ("kind", lambda a: np.array("mine"), "kind is 'mine'"),
         ("unlabeled_id", lambda a: np.array([1, 2]), "unlabeled_id must be one int"),
     ],
 )
@@ -88,7 +87,7 @@ def test_inconsistent_arrays_are_named(arrays, tmp_path, name, value, message):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["kind", "det_embs", "query_ids", "qctx_dets", "gal_has_gt"])
+@pytest.mark.parametrize("name", ["det_embs", "query_ids", "qctx_dets", "gal_has_gt"])
 def test_missing_arrays_are_named(arrays, tmp_path, name):
     del arrays[name]
     np.savez(tmp_path / "short.npz", **arrays)
@@ -96,11 +95,42 @@ def test_missing_arrays_are_named(arrays, tmp_path, name):
         SearchResults.load(tmp_path / "short.npz")
 
 
-def test_lists_are_needed(arrays, tmp_path):
+def test_a_gallery_is_needed(arrays, tmp_path):
     arrays = {name: value for name, value in arrays.items() if not name.startswith("gal_")}
     np.savez(tmp_path / "short.npz", **arrays)
-    with pytest.raises(ResultsError, match="gal_offsets is missing"):
+    with pytest.raises(ResultsError, match="gal_offsets is missing: without gallery_rule"):
         SearchResults.load(tmp_path / "short.npz")
+    np.savez(tmp_path / "wrong.npz", **arrays, gallery_rule="OWN_FRAME")
+    with pytest.raises(ResultsError, match="'OWN_FRAME', must be one of OTHER_FRAMES, OTHER_CAM"):
+        SearchResults.load(tmp_path / "wrong.npz")
+
+
+@pytest.mark.parametrize("rule", GalleryRule)
+def test_a_file_remembers_its_gallery_rule(tmp_path, rule):
+    results = replace(random_results(np.random.default_rng(4), lists=False), gallery=rule)
+    results.save(tmp_path / "results.npz")
+    loaded = SearchResults.load(tmp_path / "results.npz")
+    assert loaded.gallery is rule
+    np.testing.assert_array_equal(evaluate_search(loaded).ap, evaluate_search(results).ap)
+
+
+def test_older_files_hold_lists_with_boxes_in_xywh(results, arrays, tmp_path):
+    xyxy = arrays.pop("gal_boxes")
+    arrays["gal_gt_xywh"] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
+    np.savez(tmp_path / "old.npz", **arrays, kind="cuhk")
+    loaded = SearchResults.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(loaded.gallery.boxes, results.gallery.boxes)
+    np.testing.assert_array_equal(evaluate_search(loaded).ap, evaluate_search(results).ap)
+
+
+def test_older_files_do_not_say_which_rule_they_were_saved_under(tmp_path):
+    results = replace(random_results(np.random.default_rng(4), lists=False), protocol="mine")
+    arrays = results.arrays()
+    del arrays["gallery_rule"]
+    np.savez(tmp_path / "old.npz", **arrays, kind="prw")
+    loaded = SearchResults.load(tmp_path / "old.npz")
+    assert loaded.gallery is GalleryRule.OTHER_FRAMES
+    assert loaded.protocol == "mine (saved without its gallery rule)"
 
 
 def test_damaged_files(results, tmp_path):
@@ -154,5 +184,11 @@ def test_protocol_arrays_say_what_the_protocol_says(kind):
     )
     arrays = protocol_arrays(protocol, expected.frame_names, expected.frame_cam)
     assert arrays.pop("protocol") == "mine"
+    gallery = arrays.pop("gallery")
+    if kind == "rule":
+        assert gallery is expected.gallery is GalleryRule.OTHER_FRAMES
+    else:
+        for name in ("offsets", "frames", "has_target", "boxes"):
+            np.testing.assert_array_equal(getattr(gallery, name), getattr(expected.gallery, name))
     for name, value in arrays.items():
         np.testing.assert_array_equal(value, getattr(expected, name))

@@ -33,10 +33,10 @@ def iou(a, b):
 def listed_targets(results, q, conventions):
     """{frame: target box or None} in list order, and the number of targets."""
     targets, n_targets = {}, 0
-    for k in range(results.gal_offsets[q], results.gal_offsets[q + 1]):
-        frame, has_box = results.gal_frames[k], results.gal_has_gt[k]
-        x, y, w, h = results.gal_gt_xywh[k]
-        box = (x, y, x + w, y + h) if has_box else None
+    lists = results.gallery
+    for k in range(lists.offsets[q], lists.offsets[q + 1]):
+        frame, has_box = lists.frames[k], lists.has_target[k]
+        box = tuple(lists.boxes[k]) if has_box else None
         if conventions is Conventions.REFERENCE:
             n_targets += has_box
             targets.setdefault(frame, box)
@@ -220,7 +220,7 @@ def test_no_queries(kind):
     names = [name for name in vars(one) if name.startswith("query_")]
     empty = {name: getattr(one, name)[:0] for name in names}
     if kind == "lists":
-        empty["gal_offsets"] = np.array([0])
+        empty["gallery"] = replace(one.gallery, offsets=np.array([0]))
     found = evaluate_search(replace(one, **empty))
     assert found.ap.shape == (0,) and found.hits.shape == (0, 3)
     assert np.isnan(found.summary()["mAP"])

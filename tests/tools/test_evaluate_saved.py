@@ -110,7 +110,6 @@ def test_only_what_the_arrays_allow(tool, tmp_path):
 
 def test_score_weighting_is_for_files_that_hold_unit_embeddings(tool, tmp_path):
     results = SearchResults(
-        kind="prw",
         frame_names=np.array(["a", "b"]),
         frame_cam=np.array([1, 2]),
         gt_offsets=np.array([0, 1, 1]),

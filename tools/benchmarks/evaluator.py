@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     base_memory = peak_gib()
     galleries, index_s = _timed(resolve_galleries, results)
     metrics, search_s = _timed(evaluate_search, results, galleries)
-    cbgm = CBGM(30, 4) if results.kind == "prw" else CBGM(10, 3)
+    cbgm = CBGM.published(results.gallery)
     _, cbgm_s = _timed(evaluate_search, results, galleries, cbgm=cbgm)
     _, detection_s = _timed(evaluate_detection, results)
     memory = peak_gib()

@@ -10,6 +10,7 @@ import numpy as np
 
 from person_search.evaluation import SearchResults
 from person_search.labels import UNLABELED
+from person_search.protocols import GalleryLists, GalleryRule
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ def synthetic_results(size: Size, dim: int = 256, seed: int = 0) -> SearchResult
     frame_cam = (
         rng.integers(1, size.cameras + 1, size.frames) if size.cameras else np.full(size.frames, -1)
     )
-    lists = {} if size.gallery is None else _lists(rng, size, gt_frame, gt_ids, gt_boxes, query_box)
+    gallery = GalleryRule.OTHER_FRAMES
+    if size.gallery is not None:
+        gallery = _lists(rng, size, gt_frame, gt_ids, gt_boxes, query_box)
     return SearchResults(
-        kind="cuhk" if lists else "prw",
         frame_names=frame_names,
         frame_cam=frame_cam,
         gt_offsets=np.searchsorted(gt_frame, np.arange(size.frames + 1)),
@@ -102,16 +104,16 @@ def synthetic_results(size: Size, dim: int = 256, seed: int = 0) -> SearchResult
         qctx_dets=np.c_[gt_boxes[context], np.ones(len(context))],
         qctx_embs=gt_embs[context],
         protocol="synthetic",
-        **lists,
+        gallery=gallery,
     )
 
 
-def _lists(rng, size: Size, gt_frame, gt_ids, gt_boxes, query_box) -> dict[str, np.ndarray]:
+def _lists(rng, size: Size, gt_frame, gt_ids, gt_boxes, query_box) -> GalleryLists:
     by_id = np.argsort(gt_ids, kind="stable")
     bounds = np.searchsorted(gt_ids[by_id], np.arange(size.ids + 1))
     frames = np.empty((size.queries, size.gallery), np.int32)
     has_gt = np.zeros((size.queries, size.gallery), bool)
-    xywh = np.zeros((size.queries, size.gallery, 4), np.float32)
+    target_boxes = np.zeros((size.queries, size.gallery, 4), np.float32)
     for q, box in enumerate(query_box):
         boxes = by_id[slice(*bounds[gt_ids[box] : gt_ids[box] + 2])]
         target_frames, first = np.unique(gt_frame[boxes], return_index=True)
@@ -121,13 +123,13 @@ def _lists(rng, size: Size, gt_frame, gt_ids, gt_boxes, query_box) -> dict[str, 
         )
         frames[q] = np.concatenate([gt_frame[boxes], others])[: size.gallery]
         has_gt[q, : len(boxes)] = True
-        xywh[q, : len(boxes)] = gt_boxes[boxes] - np.pad(gt_boxes[boxes, :2], ((0, 0), (2, 0)))
-    return {
-        "gal_offsets": np.arange(size.queries + 1) * size.gallery,
-        "gal_frames": frames.ravel(),
-        "gal_has_gt": has_gt.ravel(),
-        "gal_gt_xywh": xywh.reshape(-1, 4),
-    }
+        target_boxes[q, : len(boxes)] = gt_boxes[boxes]
+    return GalleryLists(
+        offsets=np.arange(size.queries + 1) * size.gallery,
+        frames=frames.ravel(),
+        has_target=has_gt.ravel(),
+        boxes=target_boxes.reshape(-1, 4),
+    )
 
 
 def _others(gt_frame: np.ndarray, box: int) -> np.ndarray:

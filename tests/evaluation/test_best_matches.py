@@ -7,7 +7,7 @@ import pytest
 from search_scenes import Frame, G, W, random_results, scene
 
 from person_search.evaluation import evaluate_search, required_iou, resolve_galleries
-from person_search.evaluation.ranking import best_matches
+from person_search.evaluation.matches import best_matches
 
 
 def matches(results, **options):
