@@ -13,6 +13,7 @@ from person_search.errors import WeightsError
 from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
 from person_search.modeling.embedders.base import IDENTITY_HEAD
 
+from .convert import recognize, refuse_misfit
 from .weights_file import read_weights_file
 
 logger = logging.getLogger(__name__)
@@ -82,13 +83,17 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict:
         file = read_weights_file(filename)
-        return {**file.around, "model": file.state}
+        public = recognize(file)
+        state = file.state if public is None else public.state
+        return {**file.around, "model": state, "public": public}
 
     def _load_model(self, checkpoint: dict) -> None:
-        file_state = checkpoint.pop("model")
+        file_state, public = checkpoint.pop("model"), checkpoint.pop("public")
         self._strip_ddp_prefix(file_state)
         model = self.model
         model = model.module if isinstance(model, DistributedDataParallel) else model
+        if public is not None:
+            refuse_misfit(public, model, (*_training_only(model), *_memory(model)))
         model_state = model.state_dict()
         memory = [] if self._resuming else [k for k in file_state if k.startswith(_memory(model))]
         for key in memory:
@@ -147,6 +152,12 @@ def _refuse_misfit(fit: StageFit) -> None:
             "keys). Set MODEL.BACKBONE.ARCHITECTURE and its size (MODEL.RESNETS.DEPTH, "
             "RES2_OUT_CHANNELS and STEM_OUT_CHANNELS, MODEL.SHUFFLENET, MODEL.CONVNEXT) to what "
             "the file was made with, or choose another MODEL.WEIGHTS"
+        )
+    if fit.doubled:
+        raise WeightsError(
+            f"the weights file holds stages of the backbone several times, such as "
+            f"{fit.doubled[0]}: write the part that is wanted with tools/select_weights.py FILE "
+            "OUT.pth --keep PREFIX"
         )
     if fit.missing:
         raise WeightsError(

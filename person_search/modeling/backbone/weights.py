@@ -1,9 +1,10 @@
-"""Fit the weights of any backbone file to any model that holds stages of that backbone.
+"""Fit the stages of any backbone file to any model that holds stages of that backbone.
 
 A person search model has stages in several places: the shared base, the identification net of the
-re-ID branch, the neck of MRFP (a second copy of res3). A weights file has each stage once, under
-the names of a public release, of detectron2 or of a model of ours. Both sides are reduced to one
-canonical name, ours and detectron2's (``res4.0.conv1.norm.weight``), and matched by it.
+embedder, the neck of MRFP (a second copy of res3). A weights file has each stage once, or is of
+another model that has them in several places. Both sides are matched by a canonical name, ours and
+detectron2's (``res4.0.conv1.norm.weight``). Names of public releases are brought to it by
+:func:`canonical_name`.
 """
 
 import re
@@ -32,6 +33,7 @@ class StageFit:
         missing: model keys of stages that the file does not hold.
         misfit: model keys whose tensor in the file has another shape, with both shapes.
         surplus: file keys of layers that a stage of the model does not have: a deeper network's.
+        doubled: file keys of a stage that the file holds in several places, and no rule says which.
         split_norms: how many IBN layers were filled from a plain norm layer.
     """
 
@@ -40,23 +42,29 @@ class StageFit:
     missing: list[str] = field(default_factory=list)
     misfit: dict[str, str] = field(default_factory=dict)
     surplus: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
     split_norms: int = 0
 
 
-def _stage_modules() -> dict[str, str]:
-    """Module in a weights file -> module of ours, for all architectures there are."""
+def _modules() -> dict[str, str]:
+    """Module in a public weights file -> module of ours, for all architectures there are."""
     modules = {name: name for name in ("stem", *STAGES)}
     for _, architecture in SPLIT_ARCHITECTURE_REGISTRY:
         modules |= architecture.public_names
     return modules
 
 
-def _canonical(key: str, modules: Mapping[str, str]) -> tuple[str, str] | None:
-    """(prefix, canonical name) of a key; None where no part of it is among ``modules``.
+def canonical_name(key: str, modules: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+    """(prefix, canonical name) of a key of any backbone; None of another key.
 
-    The outermost part decides: in "stage2.0.conv1.weight" it is "stage2", not the "conv1" that is
-    the stem of a ResNet.
+    "module.layer3.0.bn1.bias" gives ("module.", "res4.0.conv1.norm.bias"). The outermost part
+    decides: in "stage2.0.conv1.weight" it is "stage2", not the "conv1" that is a ResNet's stem.
+
+    Args:
+        key: of a state dict.
+        modules: names of stages and stem there -> ours; None: all that are known.
     """
+    modules = _modules() if modules is None else modules
     parts = key.split(".")
     for start in range(len(parts) - 1):
         for end in (start + 2, start + 1):  # "conv1.0" before "conv1"
@@ -69,26 +77,44 @@ def _canonical(key: str, modules: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
+_OURS = {name: name for name in ("stem", *STAGES)}
+
+
 def stage_name(key: str) -> str | None:
-    """Canonical name of a model key that belongs to a stage or the stem, None for other keys."""
-    named = _canonical(key, {name: name for name in ("stem", *STAGES)})
+    """Canonical name of a key of ours that belongs to a stage or the stem, None for other keys."""
+    named = canonical_name(key, _OURS)
     return named[1] if named else None
 
 
-def _index_by_name(file_keys: Iterable[str]) -> dict[str, str]:
-    """Canonical name -> file key. The backbone wins over copies such as the neck of MRFP."""
-    modules = _stage_modules()
+_TRUNK = ("", "backbone.", "base.")
+
+
+def _rank(prefix: str) -> int:
+    """Which of several places of a stage gives it to a model that has it elsewhere: the lowest."""
+    if prefix in _TRUNK:
+        return 0
+    if prefix.endswith("reid.net."):  # where persons are told apart, before boxes are
+        return 1
+    return 3 if "pooler." in prefix else 2
+
+
+def _index_by_name(file_state: Mapping[str, torch.Tensor]) -> tuple[dict[str, str], set[str]]:
+    """Canonical name -> file key; and the names for which several keys of one rank differ."""
     index: dict[str, str] = {}
-    rank: dict[str, int] = {}
-    for key in file_keys:
-        named = _canonical(key, modules)
-        if named is None:
-            continue
+    ranks: dict[str, int] = {}
+    doubled = set()
+    for key, tensor in file_state.items():
+        named = canonical_name(key)
+        if named is None or not (named[0] in _TRUNK or key.endswith(named[1])):
+            continue  # a stage of an unknown part of other code
         prefix, name = named
-        priority = 0 if prefix in ("", "backbone.", "base.") else 2 if "pooler." in prefix else 1
-        if name not in index or priority < rank[name]:
-            index[name], rank[name] = key, priority
-    return index
+        rank = _rank(prefix)
+        if name not in index or rank < ranks[name]:
+            index[name], ranks[name] = key, rank
+            doubled.discard(name)
+        elif rank == ranks[name] and not torch.equal(tensor, file_state[index[name]]):
+            doubled.add(name)
+    return index, doubled
 
 
 def _half_of_plain_norm(name: str, index: Mapping[str, str]) -> tuple[str, int] | None:
@@ -105,16 +131,17 @@ def fit_stage_weights(
     """Find a tensor for every key of a model that belongs to a stage.
 
     A key that the file holds under its own name takes that one. Other keys are matched by their
-    canonical name. An IBN layer may be filled from a plain norm layer: the instance norm takes the
-    affine parameters of the first half of the channels, the batch norm all of the second half.
+    canonical name; one that stands in the file several times is taken from the backbone, else from
+    the identification net. An IBN layer may be filled from a plain norm layer: the instance norm
+    takes the affine parameters of the first half of the channels, the batch norm all of the second
+    half.
 
     Args:
         model_state: ``model.state_dict()``.
         file_state: the tensors of a weights file.
     """
     fit = StageFit()
-    # What the model knows by name and holds outside of its stages is no public backbone.
-    index = _index_by_name(k for k in file_state if k not in model_state or stage_name(k))
+    index, doubled = _index_by_name(file_state)
     for key, wanted in model_state.items():
         name = stage_name(key)
         if name is None or key.endswith("num_batches_tracked"):
@@ -122,6 +149,8 @@ def fit_stage_weights(
         source, half = key, None
         if key not in file_state:
             source = index.get(name)
+            if name in doubled:
+                fit.doubled.append(source)
             if source is None:
                 source, half = _half_of_plain_norm(name, index) or (None, None)
         if source is None:
