@@ -2,12 +2,13 @@
 
     python tools/evaluate_saved.py FILE.npz             a table, oddities of gallery lists corrected
     python tools/evaluate_saved.py FILE.npz --json -    JSON, gallery lists counted as SeqNet does
+    python tools/evaluate_saved.py FILE.npz --boxes-per-image CURVE.png     how many boxes are best
 
 Search modes: plain (the file's own gallery, detections with score >= 0.5), thr02 (score >= 0.2),
 gt (ground-truth boxes searched instead), cbgm (context matching); with cameras also cross, gt_cross
 and cbgm_cross (only frames of other cameras); on demand rerank (k-reciprocal re-ranking).
-person_search/evaluation/results.py says what the file holds; its "plain" gallery is its lists, or
-else all frames but the query's own.
+person_search/evaluation/results.py says what the file holds; "plain" is the gallery that it was
+saved with.
 
 JSON, all values in 0..1, null where undefined:
     search[MODE]               mAP, top1, top5, top10
@@ -23,20 +24,31 @@ import json
 import math
 import sys
 
+from matplotlib.figure import Figure
+
 from person_search.errors import PersonSearchError
 from person_search.evaluation import (
     CBGM,
+    SWEEPS,
     Conventions,
+    DetectionMetrics,
     KReciprocal,
     SearchMetrics,
     SearchResults,
+    SweepCurves,
     evaluate_detection,
     evaluate_search,
     has_cameras,
     resolve_galleries,
+    search_curves,
+    zheng_curves,
 )
+from person_search.evaluation.report import search_table
 from person_search.files import atomic_write
 from person_search.protocols import GalleryRule
+
+FIXED_POINTS = (3, 5, 10)
+"""Boxes per image at which papers quote results, beside the best ones."""
 
 # det_thresh, iou_thresh, labeled_only
 DETECTION_GRID = (
@@ -75,38 +87,56 @@ def search_modes(
     return metrics
 
 
-def report(
-    results: SearchResults, conventions: Conventions, score_weighting: bool, rerank: bool = False
-) -> dict:
-    """Everything that the JSON holds."""
-    search = search_modes(results, conventions, score_weighting, rerank)
+def detection_grid(
+    results: SearchResults, use_gt_boxes: bool = False
+) -> dict[tuple[float, float, bool], DetectionMetrics]:
+    """Metrics by score threshold, IoU threshold, and whether only persons with identity count."""
+    return {
+        (score, iou, labeled): evaluate_detection(
+            results,
+            det_thresh=score,
+            iou_thresh=iou,
+            labeled_only=labeled,
+            use_gt_boxes=use_gt_boxes,
+        )
+        for score, iou, labeled in DETECTION_GRID
+    }
+
+
+def as_json(searches: dict[str, SearchMetrics], results: SearchResults) -> str:
+    """Everything, as the docstring of this file says."""
     content = {
-        "search": {mode: metrics.summary() for mode, metrics in search.items()},
-        "protocols": {mode: metrics.protocol for mode, metrics in search.items()},
+        "search": {mode: metrics.summary() for mode, metrics in searches.items()},
+        "protocols": {mode: metrics.protocol for mode, metrics in searches.items()},
         "detection": {},
         "detection_gt": {},
         "detection_other_ap": {},
     }
-    for det_thresh, iou_thresh, labeled_only in DETECTION_GRID:
-        key = f"{det_thresh:g},{iou_thresh:g},{labeled_only}"
-        for section, use_gt_boxes in (("detection", False), ("detection_gt", True)):
-            metrics = evaluate_detection(
-                results,
-                det_thresh=det_thresh,
-                iou_thresh=iou_thresh,
-                labeled_only=labeled_only,
-                use_gt_boxes=use_gt_boxes,
-            )
-            content[section][key] = {"recall": metrics.recall, "AP": metrics.ap}
+    for section, use_gt_boxes in (("detection", False), ("detection_gt", True)):
+        for key, metrics in detection_grid(results, use_gt_boxes).items():
+            name = "{:g},{:g},{}".format(*key)
+            content[section][name] = {"recall": metrics.recall, "AP": metrics.ap}
             if not use_gt_boxes:
                 other = {"plain_AP": metrics.plain_ap, "coco_AP": metrics.coco_ap}
-                content["detection_other_ap"][key] = other
-    return content
+                content["detection_other_ap"][name] = other
+    return json.dumps(_without_nan(content), indent=1, allow_nan=False)
 
 
-def write_json(content: dict, target: str) -> None:
+def as_table(searches: dict[str, SearchMetrics], results: SearchResults) -> str:
+    """The report for people, in percent."""
+    lines = [search_table(searches), ""]
+    lines.append(f"{'detection':36}{'recall':>8}{'AP x recall':>13}{'AP':>8}{'AP COCO':>9}")
+    for (score, iou, labeled), m in detection_grid(results).items():
+        name = f"score >= {score:g}, IoU >= {iou:g}" + ", labeled" * labeled
+        lines.append(
+            f"{name:36}{100 * m.recall:8.2f}{100 * m.ap:13.2f}{100 * m.plain_ap:8.2f}"
+            f"{100 * m.coco_ap:9.2f}"
+        )
+    return "\n".join(lines)
+
+
+def write(text: str, target: str) -> None:
     """Write to a path, atomically, or to the standard output if ``target`` is "-"."""
-    text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
     if target == "-":
         print(text)
         return
@@ -114,55 +144,45 @@ def write_json(content: dict, target: str) -> None:
         temporary.write_text(text + "\n")
 
 
-def print_tables(content: dict, name: str) -> None:
-    """The report for people, in percent."""
-    protocols = content["protocols"]
-    print(f"{name}: {protocols['plain']['name'] or 'unnamed protocol'}")
-    print(f"gallery lists: {protocols['plain']['conventions']}\n")
-    rows = [["mode", "mAP", "top-1", "top-5", "top-10", "queries", "frames", "boxes", "gallery"]]
-    for mode, values in content["search"].items():
-        used = protocols[mode]
-        sizes = used["gallery_size"]
-        boxes = used["boxes"]
-        if used["det_thresh"] is not None:
-            boxes += f" >= {used['det_thresh']:g}" + " x score" * used["score_weighting"]
-        if used["cbgm"] is not None:
-            boxes += f", CBGM {used['cbgm']['k1']}/{used['cbgm']['k2']}"
-        if used["rerank"] is not None:
-            boxes += ", top {n_top} re-ranked".format(**used["rerank"])
-        rows.append(
-            [
-                mode,
-                *(_percent(value) for value in values.values()),
-                f"{used['n_queries'] - used['n_undefined']}/{used['n_queries']}",
-                f"{sizes['min']}/{sizes['median']:g}/{sizes['max']}",
-                boxes,
-                used["gallery"],
-            ]
-        )
-    _print_aligned(rows)
-    print(
-        "\nqueries: with a target in their gallery / all; frames: smallest/median/largest gallery\n"
+def sweep_detector(results: SearchResults, sweep: str, protocol: str, target: str) -> None:
+    """Print the best and the fixed points of the curves over boxes per image, and draw them."""
+    points = SWEEPS[sweep](results)
+    curves = (
+        zheng_curves(results, points) if protocol == "authors" else search_curves(results, points)
     )
-    rows = [["detection", "recall", "AP x recall", "AP plain", "AP COCO"]]
-    for key, values in content["detection"].items():
-        det_thresh, iou_thresh, labeled_only = key.split(",")
-        label = f"score >= {det_thresh}, IoU {iou_thresh}" + ", labeled" * (labeled_only == "True")
-        every = (*values.values(), *content["detection_other_ap"][key].values())
-        rows.append([label, *(_percent(value) for value in every)])
-    _print_aligned(rows)
-
-
-def _print_aligned(rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    print(f"{curves.protocol}; sweep: {sweep}")
+    places = {"best": curves.best()} | {f"at {n}": curves.at(n) for n in FIXED_POINTS}
+    for place, found in places.items():
+        values = (
+            f"{name} {100 * value:.2f} at {boxes:.2f} boxes per image"
+            for name, (value, boxes) in found.items()
         )
+        print(f"{place:6} {'; '.join(values)}")
+    draw_curves(curves, target)
+    print(target)
 
 
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.2f}"
+def draw_curves(curves: SweepCurves, target: str) -> None:
+    """A picture of all metrics over the number of boxes per image, the best points marked."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    best = curves.best()
+    for name, values in curves.metrics.items():
+        (line,) = axes.plot(curves.boxes_per_image, 100 * values, label=name)
+        value, boxes = best[name]
+        axes.plot(boxes, 100 * value, "o", color=line.get_color())
+        axes.annotate(
+            f"{100 * value:.1f}",
+            (boxes, 100 * value),
+            textcoords="offset points",
+            xytext=(0, 6),
+            ha="center",
+        )
+    axes.set(xlabel="boxes per image", ylabel="percent", title=curves.protocol)
+    axes.title.set_fontsize(8)
+    axes.legend()
+    with atomic_write(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
 
 
 def _without_nan(content: object) -> object:
@@ -193,17 +213,39 @@ def main() -> int:
     parser.add_argument(
         "--rerank", action="store_true", help="also search with k-reciprocal re-ranking (slow)"
     )
+    parser.add_argument(
+        "--boxes-per-image",
+        metavar="PNG",
+        help="instead: sweep the detector, print where search is best, draw the curves there",
+    )
+    parser.add_argument(
+        "--sweep",
+        choices=list(SWEEPS),
+        default="scores",
+        help="points of the sweep: evenly spaced scores, equally many detections dropped, or the "
+        "best ones of every frame (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweep-protocol",
+        choices=("authors", "search"),
+        default="authors",
+        help="PRW's authors' (Zheng et al. 2017), or the common one with the file's gallery "
+        "(default: %(default)s)",
+    )
     args = parser.parse_args()
     conventions = args.conventions or ("reference" if args.json else "corrected")
     try:
         results = SearchResults.load(args.file)
-        content = report(
+        if args.boxes_per_image:
+            sweep_detector(results, args.sweep, args.sweep_protocol, args.boxes_per_image)
+            return 0
+        searches = search_modes(
             results, Conventions[conventions.upper()], args.score_weighting, args.rerank
         )
         if args.json:
-            write_json(content, args.json)
+            write(as_json(searches, results), args.json)
         else:
-            print_tables(content, args.file)
+            print(f"{args.file}\n\n{as_table(searches, results)}")
     except (PersonSearchError, OSError) as error:
         print(f"evaluate_saved: {error}", file=sys.stderr)
         return 2

@@ -20,11 +20,13 @@ from .open_set import (
 from .reid import ReIDMetrics, evaluate_reid
 from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays, protocol_arrays
-from .zheng import ZhengCurves, even_counts, even_thresholds, zheng_curves
+from .sweep import SWEEPS, Sweep, SweepCurves, search_curves
+from .zheng import zheng_curves
 
 __all__ = [
     "CBGM",
     "RATES",
+    "SWEEPS",
     "Conventions",
     "DetectionMetrics",
     "Galleries",
@@ -37,14 +39,14 @@ __all__ = [
     "SearchMetrics",
     "SearchOptions",
     "SearchResults",
-    "ZhengCurves",
+    "Sweep",
+    "SweepCurves",
     "build_evaluator",
+    "check_test_settings",
     "dataset_arrays",
     "evaluate_detection",
     "evaluate_reid",
     "evaluate_search",
-    "even_counts",
-    "even_thresholds",
     "false_alarm_rate",
     "fit_open_set",
     "has_cameras",
@@ -54,6 +56,7 @@ __all__ = [
     "required_iou",
     "resolve_galleries",
     "sample_galleries",
+    "search_curves",
     "zheng_curves",
 ]
 
@@ -62,6 +65,7 @@ _EVALUATORS = {
     "SearchEvaluator": "search_evaluator",
     "SearchOptions": "search_evaluator",
     "build_evaluator": "build",
+    "check_test_settings": "build",
 }
 
 

@@ -9,9 +9,8 @@ from enum import Enum
 
 import numpy as np
 
-from person_search.errors import ResultsError
-from person_search.protocols import GalleryLists, GalleryRule
-
+from ..errors import ResultsError
+from ..protocols import GalleryLists, GalleryRule
 from .results import SearchResults
 from .segments import lengths_to_offsets, segment_of_row
 

@@ -28,9 +28,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from person_search.errors import ResultsError
-from person_search.protocols import GalleryRule
-
+from ..errors import ResultsError
+from ..protocols import GalleryRule
 from .galleries import resolve_galleries
 from .metrics import kept_detections, overlapping_pairs, similarity_rows, true_positives
 from .results import SearchResults

@@ -7,7 +7,7 @@ Shape shorthand in this module:
 import cv2
 import numpy as np
 
-from person_search.data.regions import region_mask
+from ..data.regions import region_mask
 
 INSIDE = 0.5
 """Share of a box that has to be covered; a choice: as much as a match with a person needs."""

@@ -10,12 +10,12 @@ import os
 from dataclasses import replace
 
 import numpy as np
+from detectron2.config import configurable
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from person_search.data.crops import load_test_crops
-from person_search.errors import ResultsError
-
+from ..data.crops import load_test_crops
+from ..errors import ResultsError
 from .reid import ReIDMetrics, evaluate_reid
 from .report import write_text
 
@@ -34,6 +34,7 @@ class ReIDEvaluator(DatasetEvaluator):
         output_dir: where ``reid_<title>.json`` goes; None writes none.
     """
 
+    @configurable
     def __init__(
         self, title: str, queries: list[dict], gallery: list[dict], output_dir: str | None = None
     ):
@@ -42,9 +43,14 @@ class ReIDEvaluator(DatasetEvaluator):
         self.embeds: dict[int, np.ndarray] = {}
 
     @classmethod
-    def from_config(cls, cfg, dataset_name: str, output_dir: str | None) -> "ReIDEvaluator":
+    def from_config(cls, cfg, dataset_name: str, output_dir: str | None = None) -> dict:
         queries, gallery = load_test_crops(dataset_name)
-        return cls(dataset_name, queries, gallery, output_dir)
+        return {
+            "title": dataset_name,
+            "queries": queries,
+            "gallery": gallery,
+            "output_dir": output_dir,
+        }
 
     def reset(self) -> None:
         """Forget all crops."""

@@ -5,11 +5,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from person_search.files import atomic_write
-
+from ..files import atomic_write
 from .metrics import SearchMetrics
 from .results import SearchResults
 
@@ -34,44 +34,55 @@ def describe(protocol: Mapping) -> str:
     return "; ".join(parts)
 
 
+class Search(NamedTuple):
+    """What was searched, and what came of it."""
+
+    results: SearchResults
+    metrics: SearchMetrics
+
+
+def search_table(searches: Mapping[str, SearchMetrics]) -> str:
+    """An aligned table in percent, one row per search, with the protocol of each row below it."""
+    width = max(24, *(len(name) + 2 for name in searches))
+    lines = [f"{'':{width}}{'mAP':>8}{'top-1':>8}{'top-5':>8}{'top-10':>8}"]
+    for name, metrics in searches.items():
+        values = "".join(f"{100 * v:8.2f}" for v in metrics.summary().values())
+        lines.append(f"{name:{width}}{values}")
+    lines.append("")
+    lines += [f"{name}: {describe(m.protocol)}" for name, m in searches.items()]
+    lines.append(f"conventions: {next(iter(searches.values())).protocol['conventions']}")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Report:
     """The results of one test set.
 
     Attributes:
         title: name of the test set.
-        results: task ("search", "search_multi_view", ...) -> what was evaluated.
-        searches: task -> metrics.
+        searches: task ("search", "search_multi_view", ...) -> search.
         detection: name -> share of 1.
         detection_protocol: how those were computed, in words.
     """
 
     title: str
-    results: Mapping[str, SearchResults]
-    searches: Mapping[str, SearchMetrics]
+    searches: Mapping[str, Search]
     detection: Mapping[str, float]
     detection_protocol: str
 
     def percent(self) -> dict[str, dict[str, float]]:
         """Task -> metric -> percent, as detectron2 prints and tests results."""
-        tasks = {task: m.summary() for task, m in self.searches.items()}
+        tasks = {task: search.metrics.summary() for task, search in self.searches.items()}
         tasks["detection"] = dict(self.detection)
         return {t: {k: 100 * v for k, v in values.items()} for t, values in tasks.items()}
 
     def table(self) -> str:
-        """An aligned table in percent, with the protocol of each row below it."""
+        """Searches and detection in percent, each with its protocol."""
         lines = [f"Person search on {self.title}", ""]
-        lines.append(f"{'':24}{'mAP':>8}{'top-1':>8}{'top-5':>8}{'top-10':>8}")
-        for task, metrics in self.searches.items():
-            values = "".join(f"{100 * v:8.2f}" for v in metrics.summary().values())
-            lines.append(f"{task:24}{values}")
+        lines.append(search_table({task: s.metrics for task, s in self.searches.items()}))
         lines.append("")
         lines += [f"detection {name:14}{100 * v:8.2f}" for name, v in self.detection.items()]
-        lines.append("")
-        lines += [f"{task}: {describe(m.protocol)}" for task, m in self.searches.items()]
-        conventions = next(iter(self.searches.values())).protocol["conventions"]
-        lines.append(f"conventions: {conventions}")
-        lines.append(f"detection: {self.detection_protocol}")
+        lines += ["", f"detection: {self.detection_protocol}"]
         return "\n".join(lines)
 
     def write(self, folder: str) -> None:
@@ -79,20 +90,19 @@ class Report:
         report = {
             "data set": self.title,
             "search": {
-                task: {**metrics.summary(), "protocol": metrics.protocol}
-                for task, metrics in self.searches.items()
+                task: {**search.metrics.summary(), "protocol": search.metrics.protocol}
+                for task, search in self.searches.items()
             },
             "detection": {**self.detection, "protocol": self.detection_protocol},
         }
         path = os.path.join(folder, f"search_{self.title}.json")
         write_text(path, lambda file: json.dump(report, file, indent=2))
-        for task, metrics in self.searches.items():
+        for task, search in self.searches.items():
             path = os.path.join(folder, f"queries_{self.title}_{task}.csv")
-            found = self.results[task]
-            write_text(path, lambda file, f=found, m=metrics: _write_queries(file, f, m))
+            write_text(path, lambda file, search=search: _write_queries(file, *search))
 
 
-def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None:
+def _write_queries(file: TextIO, results: SearchResults, metrics: SearchMetrics) -> None:
     """One row per query: where it is, whom it shows, its AP (empty if undefined) and hits."""
     writer = csv.writer(file)
     writer.writerow("query frame x1 y1 x2 y2 person_id AP top1 top5 top10".split())
@@ -103,7 +113,7 @@ def _write_queries(file, results: SearchResults, metrics: SearchMetrics) -> None
         writer.writerow([q, frame, *box, person, value, *hits.astype(int)])
 
 
-def write_text(path: str, write: Callable) -> None:
+def write_text(path: str, write: Callable[[TextIO], object]) -> None:
     """Let ``write`` fill a text file, which appears under ``path`` once it is whole."""
     with atomic_write(path) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:

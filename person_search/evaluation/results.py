@@ -11,16 +11,15 @@ Shape shorthand in this module (``x_offsets``: rows of item i are ``x_offsets[i]
 """
 
 import os
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from person_search.errors import ResultsError
-from person_search.files import atomic_write
-from person_search.labels import UNLABELED
-from person_search.protocols import GalleryLists, GalleryRule, SearchProtocol
-
+from ..errors import ResultsError
+from ..files import atomic_write
+from ..labels import UNLABELED
+from ..protocols import GalleryLists, GalleryRule, SearchProtocol
 from .segments import lengths_to_offsets
 
 FOREIGN_UNLABELED = 5555
@@ -138,6 +137,18 @@ class SearchResults:
         else:
             values |= {name: getattr(gallery, key) for name, key in _LISTS.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+    def with_detections(self, kept: np.ndarray) -> "SearchResults":
+        """The same results with those detections alone; ``kept``: (N,) bool."""
+        frame = np.repeat(np.arange(len(self.frame_names)), np.diff(self.det_offsets))[kept]
+        numbers = np.bincount(frame, minlength=len(self.frame_names))
+        return replace(
+            self,
+            det_offsets=lengths_to_offsets(numbers),
+            dets=self.dets[kept],
+            det_embs=self.det_embs[kept],
+            det_ignored=None if self.det_ignored is None else self.det_ignored[kept],
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the file; a reader sees the old one or the whole new one.

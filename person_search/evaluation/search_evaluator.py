@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from detectron2.config import configurable
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from person_search.data.catalog import query_boxes_of, select_protocols
-from person_search.errors import ConfigError, ResultsError
-from person_search.protocols import SearchProtocol
-
+from ..data.catalog import query_boxes_of, select_protocols
+from ..errors import ConfigError, ResultsError
+from ..protocols import SearchProtocol
 from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries
-from .metrics import CBGM, SearchMetrics, evaluate_search
+from .metrics import CBGM, evaluate_search
 from .regions import mostly_inside
-from .report import Report
+from .report import Report, Search
 from .reranking import KReciprocal
 from .results import SearchResults, dataset_arrays
 from .segments import iou_of_pairs, lengths_to_offsets
@@ -117,6 +117,7 @@ class SearchEvaluator(DatasetEvaluator):
         output_dir: where the files go; None writes none.
     """
 
+    @configurable
     def __init__(
         self,
         dataset_name: str,
@@ -130,9 +131,13 @@ class SearchEvaluator(DatasetEvaluator):
         self.records: list[FrameRecord] = []
 
     @classmethod
-    def from_config(cls, cfg, dataset_name: str, output_dir: str | None) -> "SearchEvaluator":
-        protocols = select_protocols(cfg, dataset_name)
-        return cls(dataset_name, protocols, SearchOptions.from_config(cfg), output_dir)
+    def from_config(cls, cfg, dataset_name: str, output_dir: str | None = None) -> dict:
+        return {
+            "dataset_name": dataset_name,
+            "protocols": select_protocols(cfg, dataset_name),
+            "options": SearchOptions.from_config(cfg),
+            "output_dir": output_dir,
+        }
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -186,11 +191,9 @@ class SearchEvaluator(DatasetEvaluator):
             for name, protocol in self.protocols.items()
         }
         first = next(iter(results.values()))
-        searched = self._search(results)
         report = Report(
             title=self.dataset_name,
-            results={task: found for task, (found, _) in searched.items()},
-            searches={task: metrics for task, (_, metrics) in searched.items()},
+            searches=self._search(results),
             detection=self._detect(first),
             detection_protocol=(
                 "IoU >= 0.5, all persons. "
@@ -244,31 +247,32 @@ class SearchEvaluator(DatasetEvaluator):
         )
         return replace(results, **query_context(results)) if self.options.cbgm else results
 
-    def _search(
-        self, results: dict[str, SearchResults]
-    ) -> dict[str, tuple[SearchResults, SearchMetrics]]:
+    def _search(self, results: dict[str, SearchResults]) -> dict[str, Search]:
         """By task: "search" and its variants, then "search_<protocol>" of the others."""
-        options, searches = self.options, {}
+        searches: dict[str, Search] = {}
+        for name, found in results.items():
+            task = f"search_{name}" if searches else "search"
+            galleries = resolve_galleries(found, conventions=self.options.conventions)
+            for variant, kwargs in self._variants().items():
+                metrics = evaluate_search(found, galleries, **kwargs)
+                searches[task + variant] = Search(found, metrics)
+        return searches
+
+    def _variants(self) -> dict[str, dict]:
+        """What is appended to the task -> how to search."""
+        options = self.options
         weighting = {
             "det_thresh": options.score_thresh,
             "score_weighting": options.score_weighting,
         }
-        variants = {"": weighting}
+        variants: dict[str, dict] = {"": weighting}
         if options.gt_boxes:
             variants["_gt"] = {"use_gt_boxes": True}
         if options.cbgm:
             variants["_cbgm"] = {**weighting, "cbgm": options.cbgm}
         if options.rerank:
             variants["_rerank"] = {**weighting, "rerank": options.rerank}
-        for name, found in results.items():
-            task = f"search_{name}" if searches else "search"
-            galleries = resolve_galleries(
-                found, self.protocols[name].gallery, options.conventions
-            )
-            for variant, kwargs in variants.items():
-                metrics = evaluate_search(found, galleries, **kwargs)
-                searches[task + variant] = found, metrics
-        return searches
+        return variants
 
     def _detect(self, results: SearchResults) -> dict[str, float]:
         searched = evaluate_detection(results, det_thresh=self.options.score_thresh)

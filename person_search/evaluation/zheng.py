@@ -8,17 +8,15 @@ Shape shorthand in this module:
     F: frames    G: ground-truth boxes    N: detections    Q: queries    S: points of the sweep
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from person_search.errors import ResultsError
-from person_search.labels import BACKGROUND, UNLABELED
-
+from ..errors import ResultsError
+from ..labels import BACKGROUND, UNLABELED
 from .galleries import has_cameras
 from .metrics import QUERY_BLOCK
 from .results import SearchResults
 from .segments import expand_segments, first_argmax, iou_of_pairs, run_starts, segment_of_row
+from .sweep import Sweep, SweepCurves
 
 GOOD_IOU, JUNK_IOU = 0.5, 0.3
 MAX_RANK = 1000
@@ -26,51 +24,17 @@ JUNK, DISTRACTOR = UNLABELED, BACKGROUND
 """Labels of detections that are left out of the ranking, and of those that only spoil it."""
 
 
-@dataclass(frozen=True, eq=False)
-class ZhengCurves:
-    """Metrics over the number of boxes per image; queries that nobody could find are left out.
-
-    Attributes:
-        boxes_per_image: (S,) detections left per frame.
-        mAP, rank1, rank20: (S,).
-    """
-
-    boxes_per_image: np.ndarray
-    mAP: np.ndarray
-    rank1: np.ndarray
-    rank20: np.ndarray
-
-    def best(self) -> dict[str, tuple[float, float]]:
-        """For every metric its maximum and the boxes per image where that occurs."""
-        curves = {"mAP": self.mAP, "rank1": self.rank1, "rank20": self.rank20}
-        return {
-            name: (float(curve.max()), float(self.boxes_per_image[curve.argmax()]))
-            for name, curve in curves.items()
-        }
-
-
-def even_thresholds(scores: np.ndarray) -> np.ndarray:
-    """(31,) thresholds evenly spaced from the lowest to the highest score (first script)."""
-    return np.linspace(scores.min(), scores.max(), 31)
-
-
-def even_counts(scores: np.ndarray) -> np.ndarray:
-    """(30,) thresholds that each drop the same number of boxes more (second script)."""
-    dropped = np.arange(30) * (len(scores) // 30) - 1
-    return np.sort(scores)[dropped.clip(min=0)]
-
-
 def zheng_curves(
-    results: SearchResults,
-    thresholds: np.ndarray | None = None,
-    skip_empty_frames: bool = False,
-) -> ZhengCurves:
+    results: SearchResults, sweep: Sweep, skip_empty_frames: bool = False
+) -> SweepCurves:
     """Evaluate under the PRW authors' protocol; the gallery is every frame, the query's own too.
+
+    Queries that nobody could find are left out.
 
     Args:
         results: the test set, with cameras.
-        thresholds: (S,) detection scores, sorted if they are not; None takes
-            :func:`even_thresholds`.
+        sweep: the points; the authors' two scripts take :meth:`.Sweep.even_scores` and
+            :meth:`.Sweep.even_counts`.
         skip_empty_frames: forget the persons of frames without detections, as the authors' script.
 
     Raises:
@@ -80,16 +44,12 @@ def zheng_curves(
         raise ResultsError("frame_cam or query_cam holds -1: Zheng's protocol needs every camera")
     if len(results.dets) == 0:
         raise ResultsError("dets is empty: there is no score to sweep")
-    scores = results.dets[:, 4]
-    thresholds = even_thresholds(scores) if thresholds is None else np.asarray(thresholds)
     labels, missed = label_detections(results, skip_empty_frames)
     det_cam = results.frame_cam[segment_of_row(results.det_offsets)]
     missed_ids = results.gt_ids[missed]
     missed_cam = results.frame_cam[segment_of_row(results.gt_offsets)[missed]]
 
     gallery = np.asarray(results.det_embs, np.float32)
-    thresholds = np.sort(thresholds)
-    n_passed = np.searchsorted(thresholds, scores, "right")  # thresholds that leave a detection in
     points = []  # of every query: (3, S) AP, rank-1, rank-20
     for q, (person, camera) in enumerate(zip(results.query_ids, results.query_cam, strict=True)):
         if q % QUERY_BLOCK == 0:
@@ -100,23 +60,31 @@ def zheng_curves(
             continue
         order = np.argsort(-block[q % QUERY_BLOCK], kind="stable")
         order = order[good[order] | (labels[order] != person) & (labels[order] != JUNK)]
-        found = _ranks_of_hits(good[order], n_passed[order], len(thresholds))
+        found = _ranks_of_hits(good[order], sweep.last_point[order], sweep.n_points)
         firsts = np.array([r.min(initial=MAX_RANK + 1) for r in found])
         points.append([[trapezoid_ap(r, n_good) for r in found], firsts <= 1, firsts <= 20])
-    curves = np.mean(points, axis=0) if points else np.full((3, len(thresholds)), np.nan)
-    n_left = np.count_nonzero(n_passed > np.arange(len(thresholds))[:, None], axis=1)
-    return ZhengCurves(n_left / len(results.frame_names), *curves)
+    curves = np.mean(points, axis=0) if points else np.full((3, sweep.n_points), np.nan)
+    return SweepCurves(
+        sweep.sizes / len(results.frame_names),
+        dict(zip(("mAP", "rank-1", "rank-20"), curves, strict=True)),
+        "PRW as its authors evaluate it: all frames, persons of the query's camera left out, "
+        "trapezoid AP",
+    )
 
 
-def _ranks_of_hits(is_hit: np.ndarray, n_passed: np.ndarray, n_points: int) -> list[np.ndarray]:
-    """For every point of the sweep, the 1-based ranks of the hits that are left in a ranking."""
+def _ranks_of_hits(is_hit: np.ndarray, last_point: np.ndarray, n_points: int) -> list[np.ndarray]:
+    """For every point of the sweep, the 1-based ranks of the hits that are left in a ranking.
+
+    ranking: distractor, hit, hit; last_point 1 2 1; two points
+    ->  point 0 keeps all, hits at ranks 2 and 3; point 1 keeps the first hit alone, at rank 1
+    """
     hits = np.flatnonzero(is_hit)
     segment = np.cumsum(is_hit) - is_hit  # everything up to and with a hit, after the hit before
-    cells = segment * (n_points + 1) + n_passed
+    cells = segment * (n_points + 1) + last_point
     counts = np.bincount(cells, minlength=(len(hits) + 1) * (n_points + 1))
     counts = counts.reshape(len(hits) + 1, n_points + 1)[: len(hits), 1:]
     ranks = counts[:, ::-1].cumsum(axis=1)[:, ::-1].cumsum(axis=0)
-    return [ranks[n_passed[hits] > point, point] for point in range(n_points)]
+    return [ranks[last_point[hits] > point, point] for point in range(n_points)]
 
 
 def label_detections(

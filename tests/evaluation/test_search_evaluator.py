@@ -25,6 +25,7 @@ from person_search.evaluation import (
     SearchEvaluator,
     SearchResults,
     build_evaluator,
+    check_test_settings,
     evaluate_detection,
     evaluate_search,
 )
@@ -299,7 +300,7 @@ def test_only_what_was_asked_for_is_written(evaluate, tmp_path):
 def test_without_a_folder_nothing_is_written(tiny_cfg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = tiny_cfg(*INPUT)
-    evaluator = SearchEvaluator.from_config(cfg, PRW, None)
+    evaluator = SearchEvaluator(cfg, PRW, None)
     found = inference_on_dataset(Oracle(PRW), build_test_loader(cfg, PRW), evaluator)
     assert found["search"] == pytest.approx(PERFECT)
     assert list(tmp_path.iterdir()) == []
@@ -323,7 +324,7 @@ def test_the_table_is_logged_with_its_protocols(evaluate, caplog):
 
 def test_missing_frames_are_an_error_that_counts_them(tiny_cfg):
     cfg = tiny_cfg(*INPUT)
-    evaluator = SearchEvaluator.from_config(cfg, PRW, None)
+    evaluator = SearchEvaluator(cfg, PRW, None)
     evaluator.reset()
     inputs = next(iter(build_test_loader(cfg, PRW)))
     evaluator.process(inputs, Oracle(PRW)(inputs))
@@ -333,7 +334,7 @@ def test_missing_frames_are_an_error_that_counts_them(tiny_cfg):
 
 def test_reset_forgets_the_frames_of_an_earlier_run(tiny_cfg):
     cfg = tiny_cfg(*INPUT)
-    evaluator = SearchEvaluator.from_config(cfg, PRW, None)
+    evaluator = SearchEvaluator(cfg, PRW, None)
     loader = build_test_loader(cfg, PRW)
     inference_on_dataset(Oracle(PRW), loader, evaluator)
     evaluator.reset()
@@ -352,8 +353,9 @@ def test_reset_forgets_the_frames_of_an_earlier_run(tiny_cfg):
     ],
 )
 def test_illegal_options_are_errors_that_say_what_is_legal(tiny_cfg, opts, message):
-    with pytest.raises(ConfigError, match=message):
-        build_evaluator(tiny_cfg(*opts), PRW)
+    for check in (build_evaluator, check_test_settings):
+        with pytest.raises(ConfigError, match=message):
+            check(tiny_cfg(*opts), PRW)
 
 
 def test_a_set_of_another_kind_is_an_error_that_names_it(tiny_cfg):

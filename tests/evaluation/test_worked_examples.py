@@ -6,6 +6,7 @@ from search_scenes import QUERY_ID, Frame, G, W, scene
 
 from person_search.evaluation import (
     Conventions,
+    Sweep,
     evaluate_detection,
     evaluate_reid,
     evaluate_search,
@@ -204,10 +205,11 @@ def test_15_zheng_with_a_swept_detector():
         Frame("c3", [person], [((0, 0, 99, 39), 0.6), ((300, 0, 399, 99), 0.7, 0.5)], cam=3),
     ]
     results = scene(frames, query_frame="c1", query_id=500)
-    curves = zheng_curves(results, thresholds=np.array([0.5, 0.6, 0.95]))
-    np.testing.assert_allclose(curves.mAP, [0.125, 0.5, 0])
-    np.testing.assert_allclose(curves.rank1, [0, 1, 0])
-    np.testing.assert_allclose(curves.rank20, [1, 1, 0])
+    sweep = Sweep.over_thresholds(results, np.array([0.5, 0.6, 0.95]))
+    curves = zheng_curves(results, sweep)
+    np.testing.assert_allclose(curves.metrics["mAP"], [0.125, 0.5, 0])
+    np.testing.assert_allclose(curves.metrics["rank-1"], [0, 1, 0])
+    np.testing.assert_allclose(curves.metrics["rank-20"], [1, 1, 0])
     np.testing.assert_allclose(curves.boxes_per_image, [5 / 3, 4 / 3, 0])
     assert curves.best()["mAP"] == (0.5, pytest.approx(4 / 3))
 
@@ -219,8 +221,10 @@ def test_15_frames_without_detections_as_in_the_authors_script():
         Frame("c3", [person], [], cam=3),
     ]
     results = scene(frames, query_id=500)
-    assert zheng_curves(results, np.array([0])).mAP == pytest.approx([0.5])
-    assert zheng_curves(results, np.array([0]), skip_empty_frames=True).mAP == pytest.approx([1.0])
+    every = Sweep.over_thresholds(results, np.array([0]))
+    assert zheng_curves(results, every).metrics["mAP"] == pytest.approx([0.5])
+    found = zheng_curves(results, every, skip_empty_frames=True)
+    assert found.metrics["mAP"] == pytest.approx([1.0])
 
 
 def test_16_market():

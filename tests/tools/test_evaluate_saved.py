@@ -94,8 +94,22 @@ def test_conventions_differ_where_a_list_is_odd(tool, tmp_path):
 def test_table_names_the_protocol(tool):
     status, text, _ = tool(GOLDEN / "prw_small_s0.npz")
     assert status == 0
-    for words in ("all frames but the query's own", "detections >= 0.2", "CBGM 30/4", "59/59/59"):
+    protocol = "all frames but the query's own; 59 frames"
+    for words in (protocol, "score >= 0.2", "CBGM k1=30 k2=4", "AP COCO"):
         assert words in text
+
+
+@needs_golden
+@pytest.mark.parametrize("sweep", ["scores", "counts", "best"])
+@pytest.mark.parametrize("protocol", ["authors", "search"])
+def test_curves_over_boxes_per_image(tool, tmp_path, sweep, protocol):
+    target = tmp_path / "curve.png"
+    options = ("--boxes-per-image", target, "--sweep", sweep, "--sweep-protocol", protocol)
+    status, text, _ = tool(GOLDEN / "prw_small_s0.npz", *options)
+    assert status == 0 and target.read_bytes().startswith(b"\x89PNG")
+    places = [line[:6].strip() for line in text.splitlines()[1:5]]
+    assert places == ["best", "at 3", "at 5", "at 10"]
+    assert "PRW as its authors evaluate it" in text or protocol == "search"
 
 
 @needs_golden
