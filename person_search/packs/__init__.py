@@ -9,10 +9,10 @@
 docs/packs.md describes ``pack.yaml`` and the ready packs.
 """
 
+from .catalog import RECOMMENDED, cache_folder, find_ready, ready
 from .fetching import get
 from .making import make
 from .opening import find_pack, open_pack
-from .ready import RECOMMENDED, cache_folder, find_ready, ready
 from .runtime import PROVIDERS
 from .spec import PackSpec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from person_search.errors import PackError
 from person_search.files import optional_module
 
-from .ready import ENVIRONMENT, cache_folder, find_ready, ready, with_hashes
+from .catalog import ENVIRONMENT, cache_folder, find_ready, ready, with_hashes
 from .spec import FILE_NAME, PackSpec
 
 _BLOCK, _SECONDS = 2**18, 30
@@ -18,7 +18,7 @@ def get(name: str, progress: bool = False) -> str:
     """Have a ready pack on this machine; what is there already is not fetched again.
 
     Args:
-        name: of :func:`.ready.ready`.
+        name: of :func:`.catalog.ready`.
         progress: show a bar per file.
 
     Returns:

@@ -13,10 +13,10 @@ import yaml
 from person_search.errors import PackError
 from person_search.files import atomic_write
 
+from .catalog import ready
 from .decode import yolox_places
 from .files import check_is_network, file_hash, weights_of
 from .opening import open_pack
-from .ready import ready
 from .runtime import Network, open_network
 from .spec import FILE_NAME, FORMAT, parse_spec
 

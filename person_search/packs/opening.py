@@ -8,9 +8,9 @@ from pathlib import Path
 from person_search.errors import PackError
 from person_search.structures import GalleryModel, Searcher
 
+from .catalog import find_ready, ready
 from .files import check_files
 from .one_step import OneStepSearcher
-from .ready import find_ready, ready
 from .runtime import open_network
 from .spec import FILE_NAME, PackSpec, read_spec
 from .two_step import Detector, Embedder, TwoStepSearcher

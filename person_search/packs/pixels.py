@@ -13,8 +13,8 @@ def resize_whole(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture in the size of a network's input.
 
-    A picture of 720x576 that is letterboxed into 416x416: the scale is min(416 / 720, 416 / 576),
-    so it becomes 416x332 and stands at the top left; the 84 rows below are filled.
+    A picture of 640x480 that is letterboxed into 416x416: the scale is min(416 / 640, 416 / 480) =
+    0.65, so it becomes 416x312 and stands at the top left; the 104 rows below are filled.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -24,19 +24,18 @@ def resize_whole(
 
     Returns:
         (h, w, 3) uint8; and (2,) how many of its pixels one pixel of the picture became, in x and
-        in y.
+        in y; of a letterbox both are the scale, whatever rounding to whole pixels made of it.
     """
     height, width = picture.shape[:2]
     if resize == "stretch":
-        inside = (size[1], size[0])
-        canvas = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
-    else:
-        scale = min(size[0] / height, size[1] / width)
-        inside = max(1, int(width * scale)), max(1, int(height * scale))
-        canvas = np.full((*size, 3), fill, np.uint8)
-        resized = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
-        canvas[: inside[1], : inside[0]] = resized
-    return canvas, np.array([inside[0] / width, inside[1] / height])
+        canvas = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        return canvas, np.array([size[1] / width, size[0] / height])
+    scale = min(size[0] / height, size[1] / width)
+    # As YOLOX's own code does it: the scale is rounded, so that 720 x (416 / 720) gives 415.
+    inside = max(1, int(width * scale)), max(1, int(height * scale))
+    canvas = np.full((*size, 3), fill, np.uint8)
+    canvas[: inside[1], : inside[0]] = cv2.resize(picture, inside, interpolation=cv2.INTER_LINEAR)
+    return canvas, np.array([scale, scale])
 
 
 def resize_shortest(picture: np.ndarray, min_size: int, max_size: int, divisible: int) -> tuple:
@@ -58,11 +57,10 @@ def resize_shortest(picture: np.ndarray, min_size: int, max_size: int, divisible
 
 
 def cut_out(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) of an xyxy box, rounded, clipped to the picture, and stretched to ``size``."""
+    """(h, w, 3) of every pixel that an xyxy box touches, stretched to ``size``."""
     height, width = picture.shape[:2]
-    x1, y1, x2, y2 = np.round(box).astype(int)
-    x1, y1 = np.clip([x1, y1], 0, [width - 1, height - 1])
-    x2, y2 = np.clip([x2, y2], [x1 + 1, y1 + 1], [width, height])
+    x1, y1 = np.clip(np.floor(box[:2]), 0, [width - 1, height - 1]).astype(int)
+    x2, y2 = np.clip(np.ceil(box[2:]), [x1 + 1, y1 + 1], [width, height]).astype(int)
     crop = picture[y1:y2, x1:x2]
     return cv2.resize(crop, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 

@@ -146,11 +146,21 @@ def _ov_shape(port) -> Shape:
     return tuple(None if size.is_dynamic else size.get_length() for size in shape)
 
 
+_LACKS = (
+    "no op registered",
+    "not a registered function/op",
+    "could not find an implementation",
+    "not implemented",
+    "opset",
+    "unsupported",
+)
+"""How runtimes say that they do not know an operator, or its version."""
+
+
 def _cannot_load(path: Path, runtime: str, version: str, error: Exception) -> PackError:
     text = str(error).lower()
-    lacks = ("not a registered", "could not find an implementation", "opset", "not implemented")
     reason = _first_line(error)
-    if any(words in text for words in lacks) or "unsupported" in text:
+    if any(words in text for words in _LACKS):
         return PackError(
             f"{path} needs an operator that {runtime} {version} lacks: update {runtime}, or export "
             f"the network for an older opset ({reason})"

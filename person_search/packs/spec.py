@@ -94,7 +94,7 @@ def _key(check: Callable, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"check": check})
 
 
-_SIZE = _several(2, _integer(8))
+_SIZE = _several(2, _integer(1))
 _PIXEL = _several(3, _number(-1000, 1000))
 _DEVIATION = _several(3, _number(1e-6, 1000))
 
@@ -118,9 +118,9 @@ class PackFile:
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured, in percent; ``on`` says of which data and which boxes."""
+    """What was measured, in percent; ``data`` says on which, and of which boxes."""
 
-    on: str = _key(_text)
+    data: str = _key(_text)
     mAP: float = _key(_number(0, 100))  # noqa: N815, the name in every paper
     top1: float = _key(_number(0, 100))
 
