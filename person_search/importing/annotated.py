@@ -1,25 +1,20 @@
-"""What every source of annotations is read into, and the faults that are found in it.
+"""What every export is read into, and the faults that are found in it."""
 
-A reader of a source, or a check, appends what is wrong to a list of :class:`Fault` and leaves out
-what is wrong; it repairs nothing. Whoever calls them decides whether a fault is the end.
-"""
-
-import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 PersonId = int | str
 """A person as the annotations name them."""
 
 
 class Place(NamedTuple):
-    """Where something is written; line 0 is the file as a whole."""
+    """Where something is written: a file, and what in it ("annotation 12", "line 3")."""
 
     path: Path | str
-    line: int = 0
+    what: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}" if self.line else str(self.path)
+        return f"{self.path}, {self.what}" if self.what else str(self.path)
 
 
 class Fault(NamedTuple):
@@ -27,7 +22,7 @@ class Fault(NamedTuple):
 
     Attributes:
         place: where.
-        message: what.
+        message: what, and what to do about it.
         is_fatal: nothing can be left out to be rid of it.
     """
 
@@ -44,7 +39,7 @@ class Box(NamedTuple):
 
     Attributes:
         xywh: pixels of the frame, from 0; None: the frame is a crop, which the person fills.
-        person_id: None where nobody in particular.
+        person_id: None for a person whom nobody named.
         place: where it is written.
         ignore: not one person, but a region in which there may be persons without a box.
         is_query: chosen as a query of a test set.
@@ -67,7 +62,7 @@ class Frame(NamedTuple):
         place: where it is written.
         camera: number or name; None: unknown.
         time: a number that grows with time among the frames of a camera; None: unknown.
-        split: "train" or "test", where the annotations say it.
+        split: "train", "valid" or "test", where the annotations say it.
     """
 
     path: str
@@ -77,29 +72,3 @@ class Frame(NamedTuple):
     camera: int | str | None = None
     time: float | None = None
     split: str | None = None
-
-
-def number_or_text(text: str) -> int | str:
-    """What a format without types (XML, file names) names: "12" is a number, "012" is not."""
-    text = text.strip()
-    return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
-
-
-def is_number(value: Any) -> bool:
-    """Whether JSON holds a number, which True and False are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def person_id_of(value: Any) -> PersonId | None:
-    """A person id as written: a whole number or a text; None, -1 and "" are nobody in particular.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    if value is None or value == "" or (value == -1 and is_number(value)):
-        return None
-    if isinstance(value, str) or (is_number(value) and isinstance(value, int) and value >= 0):
-        return value
-    raise ValueError(
-        f"person_id {value!r}: expected a whole number from 0, a text, or -1 for nobody"
-    )

@@ -5,7 +5,9 @@ import re
 from collections.abc import Callable, Iterable
 from itertools import chain
 
-from .annotated import Fault, Frame, PersonId, Place, number_or_text
+from .annotated import Frame, PersonId, Place
+from .reading import Reading
+from .values import number_or_text
 
 
 def common_folder(frames: Iterable[Frame]) -> str:
@@ -14,7 +16,10 @@ def common_folder(frames: Iterable[Frame]) -> str:
 
 
 def read_from_names(
-    frames: list[Frame], pattern: str, set_to: Callable[[Frame, int | str], Frame], faults: list
+    frames: list[Frame],
+    pattern: str,
+    set_to: Callable[[Frame, int | str], Frame],
+    reading: Reading,
 ) -> list[Frame]:
     """Frames of which something is read from the path below their common folder.
 
@@ -22,7 +27,7 @@ def read_from_names(
         frames: with pictures.
         pattern: a regular expression whose first group is the value.
         set_to: makes the frame with that value; ValueError where it is none.
-        faults: gets the frames that have no value; these are left out.
+        reading: gets the frames that have no value; these are left out.
     """
     if not frames:
         return []
@@ -31,29 +36,31 @@ def read_from_names(
         name = os.path.relpath(frame.path, root).replace(os.sep, "/")
         match = re.search(pattern, name)
         if match is None or match[1] is None:
-            faults.append(Fault(frame.place, f"the name {name} does not match {pattern!r}"))
+            message = f"the name {name} does not match {pattern!r}"
+            reading.fault(frame.place, message, loses="pictures")
             continue
         try:
             found.append(set_to(frame, number_or_text(match[1])))
         except ValueError:
             message = f"the name {name} has {match[1]!r} where {pattern!r} expects a number"
-            faults.append(Fault(frame.place, message))
+            reading.fault(frame.place, message, loses="pictures")
     return found
 
 
 def keep_apart(
-    groups: dict[str, list[Frame]], shared: bool | None, faults: list[Fault]
-) -> list[Frame]:
-    """Frames of several files whose persons are numbered in each of them, or in all together.
+    groups: dict[str, list[Frame]], shared: bool | None, reading: Reading
+) -> dict[str, list[Frame]]:
+    """Frames of several inputs, by numbering: one for all, or one for each input.
 
     Args:
-        groups: name of the file -> its frames.
-        shared: an id is one person in all files; else the name of the file becomes part of it.
+        groups: name of the input -> its frames.
+        shared: an id is one person in all inputs; else the name of the input becomes part of it.
             None: nobody said so, which is a fault where it matters.
-        faults: gets it.
+        reading: gets it.
     """
-    if shared or len(groups) < 2:
-        return list(chain.from_iterable(groups.values()))
+    everything = {"": list(chain.from_iterable(groups.values()))}
+    if len(groups) < 2 or shared:
+        return everything
     if shared is None:
         first: dict[PersonId, tuple[str, Place]] = {}
         for name, frames in groups.items():
@@ -64,16 +71,19 @@ def keep_apart(
                 if known != name:
                     message = (
                         f"person {box.person_id} is at {place}, too: say whether they are one "
-                        "person (--ids shared) or each file counts its own (--ids separate)"
+                        "person (--ids shared) or each input counts its own (--ids separate)"
                     )
-                    faults.append(Fault(box.place, message, is_fatal=True))
-                    return list(chain.from_iterable(groups.values()))
-        return list(chain.from_iterable(groups.values()))
-    return [
-        rename_persons(frame, lambda person_id, name=name: f"{name}/{person_id}")
-        for name, frames in groups.items()
-        for frame in frames
-    ]
+                    reading.fault(box.place, message, is_fatal=True)
+                    return everything
+        return everything
+    return groups
+
+
+def name_after(name: str, frames: list[Frame]) -> list[Frame]:
+    """Frames whose persons are called after their input: 7 of "a" is "a/7"."""
+    if not name:
+        return frames
+    return [rename_persons(frame, lambda person: f"{name}/{person}") for frame in frames]
 
 
 def rename_persons(frame: Frame, rename: Callable[[PersonId], PersonId | None]) -> Frame:

@@ -160,7 +160,7 @@ def _make_sides(
 def choose_queries(frames: list[Frame], number: int, seed: int) -> list[Frame]:
     """Test frames with queries: of each person ``number`` boxes per camera, drawn.
 
-    A box can be one only if another frame holds that person. Queries that were there are none now.
+    A box can be one only if another frame holds that person. Existing query marks are cleared.
 
     Args:
         frames: of the test side.

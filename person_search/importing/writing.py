@@ -7,19 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from person_search.data.readers.coco_style import FORMAT, MARKER
 from person_search.errors import ConfigError, DatasetError
+from person_search.files import atomic_write
 
 from .annotated import Frame
 from .naming import common_folder
 from .split import Sides, persons_of
-
-MARKER = "dataset.json"
-"""The file that makes a folder a data set. It is written last: what it stands for is complete."""
-
-FORMAT = 1
-"""What the marker says of how the other files are to be read."""
-
-KINDS = ("frames", "crops")
 
 
 def check_name(name: str) -> None:
@@ -76,7 +70,9 @@ def write_dataset(
         "cameras": names,
         "made": how,
     }
-    marker.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic_write(marker) as temporary:
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _write(path: Path, content: dict[str, list[dict]]) -> None:
@@ -85,7 +81,8 @@ def _write(path: Path, content: dict[str, list[dict]]) -> None:
     for key, items in content.items():
         lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in items)
         lists.append(f'"{key}": [\n{lines}\n]')
-    path.write_text("{\n" + ",\n".join(lists) + "\n}\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text("{\n" + ",\n".join(lists) + "\n}\n", encoding="utf-8")
 
 
 def _protocols(test: list[Frame]) -> list[str]:
@@ -134,7 +131,7 @@ def _coco(frames: list[Frame], root: str, number: Callable) -> dict[str, list[di
                 "bbox": [int(v) if v == int(v) else v for v in xywh],
                 "area": round(xywh[2] * xywh[3], 2),
                 "iscrowd": int(box.ignore),
-                "person_id": box.person_id,
+                "person_id": None if box.ignore else box.person_id,
                 "ignore": int(box.ignore) or None,
                 "query": int(box.is_query) or None,
             }

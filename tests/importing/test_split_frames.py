@@ -156,11 +156,11 @@ def test_as_given():
     train, test = split_as_given(frames)
     assert (people(train), people(test)) == ({1, 2}, {3})
     assert [b.is_query for f in test for b in f.boxes] == [False, True, False]
-    with pytest.raises(DatasetError, match="1 frames do not say their split, the first at x:7"):
+    with pytest.raises(DatasetError, match="1 frames do not say their split, the first at x, 7"):
         split_as_given([*frames, frame(7, [])])
     for person in (1, 4):  # who is trained on; who is in one frame
         wrong = frame(5, [person], split="test", query=[person])
-        with pytest.raises(DatasetError, match=f"1 queries ask .* x:5 for person {person}"):
+        with pytest.raises(DatasetError, match=f"1 queries ask .* x, 5 for person {person}"):
             split_as_given([*frames, wrong])
 
 

@@ -16,12 +16,12 @@ who. Person ids are whole numbers or texts and count for train.json and test.jso
 import json
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -30,8 +30,8 @@ from person_search.data.readers.common import (
     SPLITS,
     Protocols,
     Split,
+    check_boxes,
     check_split,
-    listed,
     make_records,
     parsing,
     register_split,
@@ -47,14 +47,18 @@ from person_search.data.readers.reid import (
     register_reid,
 )
 from person_search.errors import DatasetError
-from person_search.importing.annotated import Box, Frame
-from person_search.importing.checks import check_frames
-from person_search.importing.coco import read_coco
-from person_search.importing.writing import FORMAT, KINDS, MARKER
 from person_search.labels import UNLABELED
 from person_search.protocols import GalleryRule, SearchProtocol
 
 logger = logging.getLogger(__name__)
+
+MARKER = "dataset.json"
+"""The file that makes a folder a data set. It is written last: what it stands for is complete."""
+
+FORMAT = 1
+"""What the marker says of how the other files are to be read."""
+
+KINDS = ("frames", "crops")
 
 _RULES = {"regular": GalleryRule.OTHER_FRAMES, "multi_view": GalleryRule.OTHER_CAMERAS}
 
@@ -82,70 +86,144 @@ def _read_marker(folder: Path) -> _Marker:
     return marker
 
 
+class _Person(NamedTuple):
+    """An annotation; ``raw_id`` None: nobody in particular."""
+
+    xywh: list[float]
+    raw_id: int | str | None
+    ignore: bool
+    is_query: bool
+
+
+class _Image(NamedTuple):
+    """An image and its annotations."""
+
+    path: str
+    height: int
+    width: int
+    camera: int
+    persons: list[_Person]
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _read_images(path: Path, root: Path) -> list[_Image]:
+    """What a file says. Whatever is wrong is a DatasetError that names image or annotation."""
+    with parsing(path):
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        images, annotations = content["images"], content["annotations"]
+        if not isinstance(images, list) or not isinstance(annotations, list) or not images:
+            raise DatasetError(f"{path}: expected lists of images and annotations")
+        persons: dict[int | str, list[_Person]] = {}
+        found = []
+        for image in images:
+            key, name = image["id"], image["file_name"]
+            if key in persons:
+                raise DatasetError(f"{path}, image {key}: an image of that id came before")
+            camera = image.get("camera_id", -1)
+            sides = image.get("height"), image.get("width")
+            if not all(_is_whole(side, 1) for side in sides) or not _is_whole(camera, -1):
+                raise DatasetError(
+                    f"{path}, image {key}: no width and height in pixels, or the camera_id is no "
+                    "whole number"
+                )
+            persons[key] = []
+            file = os.path.normpath(root / name)
+            found.append(_Image(file, *sides, camera, persons[key]))
+        for number, item in enumerate(annotations):
+            where = f"{path}, annotation {item.get('id', number)}"
+            if item.get("image_id") not in persons:
+                raise DatasetError(f"{where}: image_id {item.get('image_id')!r} is no image")
+            persons[item["image_id"]].append(_read_person(item, where))
+    _check_images(found, path)
+    return found
+
+
+def _read_person(item: dict, where: str) -> _Person:
+    raw_id = item.get("person_id")
+    raw_id = None if raw_id in (-1, "") else raw_id
+    is_text = isinstance(raw_id, str) and not re.fullmatch(r"\s*-\d.*", raw_id)
+    if not (raw_id is None or is_text or _is_whole(raw_id, 0)):
+        raise DatasetError(
+            f"{where}: person_id {raw_id!r}: expected a whole number from 0, a text, or -1 for "
+            "nobody. tools/prepare_dataset.py --from coco imports what other programs write"
+        )
+    flags = [item.get(key, 0) for key in ("ignore", "iscrowd", "query")]
+    if not all(flag in (0, 1) for flag in flags):
+        raise DatasetError(f"{where}: ignore, iscrowd and query have to be 0 or 1")
+    xywh = [float(value) for value in item["bbox"]]
+    check_boxes(np.reshape(xywh, (1, 4)), f"{where}, box")
+    ignore, is_query = bool(flags[0] or flags[1]), bool(flags[2])
+    if is_query and (raw_id is None or ignore):
+        raise DatasetError(f"{where}: a query of nobody in particular")
+    return _Person(xywh, None if ignore else raw_id, ignore, is_query)
+
+
+def _check_images(images: list[_Image], path: Path) -> None:
+    first: dict[str, int] = {}
+    for number, image in enumerate(images):
+        if first.setdefault(image.path, number) != number:
+            raise DatasetError(f"{path}: the picture {image.path} stands there twice")
+    raw_ids = {p.raw_id for image in images for p in image.persons} - {None}
+    if not raw_ids:
+        raise DatasetError(f"{path}: no annotation has a person_id")
+    both = [raw_id for raw_id in raw_ids if isinstance(raw_id, int) and str(raw_id) in raw_ids]
+    if both:
+        raise DatasetError(f"{path}: person {both[0]} is a number here and a text there")
+
+
 @cache
-def _read_frames(folder: str, split: str) -> tuple[list[Frame], Split]:
+def _read_frames(folder: str, split: str) -> tuple[list[_Image], Split]:
     """What a file says, and the records of it."""
     check_split(split)
     marker = _read_marker(Path(folder))
     path = Path(folder, f"{split}.json")
-    faults = []
-    frames = check_frames(read_coco(path, faults, marker.images), faults, pictures=None)
-    if not faults:
-        faults += [f"{f.place}: no width and height" for f in frames if f.size is None]
-    if marker.kind == "crops" and not faults:
-        faults += [f"{f.place}: a crop has one annotation" for f in frames if len(f.boxes) != 1]
-    if faults:
-        raise DatasetError(
-            f"{path} has {len(faults)} faults: {listed([str(f) for f in faults], 3)}. "
-            "tools/prepare_dataset.py --from coco lists all"
-        )
-    raw_ids = {_person_of(b) for b in chain.from_iterable(f.boxes for f in frames)} - {None}
+    images = _read_images(path, marker.images)
+    if marker.kind == "crops":
+        for image in images:
+            if len(image.persons) != 1:
+                raise DatasetError(f"{path}: {image.path}: a crop has one annotation")
+    raw_ids = {p.raw_id for image in images for p in image.persons} - {None}
     names = tuple(sorted(raw_ids, key=lambda raw_id: (isinstance(raw_id, str), raw_id)))
     number = {name: index for index, name in enumerate(names)} | {None: UNLABELED}
     make = _frame_records if marker.kind == "frames" else _crop_records
-    return frames, Split(make(frames, number, marker.images, split), names)
+    return images, Split(make(images, number, marker.images, split), names)
 
 
-def _person_of(box: Box) -> int | str | None:
-    return None if box.ignore else box.person_id
-
-
-def _camera_of(frame: Frame) -> int:
-    return -1 if frame.camera is None else frame.camera
-
-
-def _frame_records(frames: list[Frame], number: dict, images: Path, split: str) -> list[dict]:
-    persons = [[b for b in f.boxes if not b.ignore] for f in frames]
-    ignored = [[b.xywh for b in f.boxes if b.ignore] for f in frames]
+def _frame_records(images: list[_Image], number: dict, root: Path, split: str) -> list[dict]:
+    persons = [[p for p in image.persons if not p.ignore] for image in images]
+    ignored = [[p.xywh for p in image.persons if p.ignore] for image in images]
     return make_records(
-        [Path(f.path) for f in frames],
-        _image_ids(frames, images),
-        [_camera_of(f) for f in frames],
-        [to_xyxy([b.xywh for b in boxes]) for boxes in persons],
-        [np.array([number[b.person_id] for b in boxes], dtype=np.int64) for boxes in persons],
-        images.name,
-        sizes=[f.size for f in frames],
+        [Path(image.path) for image in images],
+        _image_ids(images, root),
+        [image.camera for image in images],
+        [to_xyxy([p.xywh for p in found]) for found in persons],
+        [np.array([number[p.raw_id] for p in found], dtype=np.int64) for found in persons],
+        root.name,
+        sizes=[(image.height, image.width) for image in images],
         ignore_regions=[to_polygons(to_xyxy(boxes)) for boxes in ignored],
     )
 
 
-def _crop_records(frames: list[Frame], number: dict, images: Path, split: str) -> list[dict]:
+def _crop_records(images: list[_Image], number: dict, root: Path, split: str) -> list[dict]:
     pictures = [
         Picture(
-            file_name=frame.path,
+            file_name=image.path,
             image_id=image_id,
-            raw_id=number[_person_of(frame.boxes[0])],
-            camera_id=_camera_of(frame),
-            role=TRAIN if split == "train" else QUERY if frame.boxes[0].is_query else GALLERY,
+            raw_id=number[image.persons[0].raw_id],
+            camera_id=image.camera,
+            role=TRAIN if split == "train" else QUERY if image.persons[0].is_query else GALLERY,
         )
-        for frame, image_id in zip(frames, _image_ids(frames, images), strict=True)
+        for image, image_id in zip(images, _image_ids(images, root), strict=True)
     ]
-    return make_split(pictures, images.name).records
+    return make_split(pictures, root.name).records
 
 
-def _image_ids(frames: list[Frame], images: Path) -> list[str]:
+def _image_ids(images: list[_Image], root: Path) -> list[str]:
     """Paths below the folder of the pictures, which no two frames share."""
-    return [os.path.relpath(f.path, images).replace(os.sep, "/") for f in frames]
+    return [os.path.relpath(image.path, root).replace(os.sep, "/") for image in images]
 
 
 def load_coco_style(folder: str | Path, split: str) -> list[dict]:
@@ -169,18 +247,18 @@ def load_coco_style(folder: str | Path, split: str) -> list[dict]:
 
 @cache
 def _load_protocol(folder: str, protocol: str, title: str) -> SearchProtocol:
-    frames, split = _read_frames(folder, "test")
+    images, split = _read_frames(folder, "test")
     rule = _RULES[protocol]
     cameras_of = defaultdict(set)
-    for frame in frames:
-        for box in frame.boxes:
-            cameras_of[_person_of(box)].add(_camera_of(frame))
+    for image in images:
+        for person in image.persons:
+            cameras_of[person.raw_id].add(image.camera)
     queries = [
-        (index, box.xywh, box.person_id)
-        for index, frame in enumerate(frames)
-        for box in frame.boxes
-        if box.is_query
-        and (rule is not GalleryRule.OTHER_CAMERAS or len(cameras_of[box.person_id]) > 1)
+        (index, person.xywh, person.raw_id)
+        for index, image in enumerate(images)
+        for person in image.persons
+        if person.is_query
+        and (rule is not GalleryRule.OTHER_CAMERAS or len(cameras_of[person.raw_id]) > 1)
     ]
     if not queries:
         raise DatasetError(

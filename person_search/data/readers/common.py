@@ -27,6 +27,9 @@ STREET = "street"
 
 SPLITS = ("train", "test")
 
+LARGEST = 1e7
+"""No picture has so many pixels on a side: a coordinate beyond it is a mistake."""
+
 Protocols = Mapping[str, Callable[[], SearchProtocol]]
 """Protocol name -> its loader. The first name is the default protocol of the data set."""
 
@@ -134,11 +137,13 @@ def require_files(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def check_boxes(boxes: np.ndarray, where: str) -> None:
-    """Raises DatasetError for the first of (N, 4) boxes x, y, w, h without a positive area.
+    """Raises DatasetError for the first of (N, 4) boxes x, y, w, h that cannot be one.
 
+    Such a box has no positive area, or a number that is not finite or larger than any picture.
     ``where`` says what the boxes are; the message appends the number of the bad one, from 1.
     """
-    bad = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
+    within = (np.abs(boxes) <= LARGEST).all(axis=1)  # False for NaN, too
+    bad = ~(within & (boxes[:, 2:] > 0).all(axis=1))
     if bad.any():
         row = int(bad.argmax())
         raise DatasetError(
