@@ -4,7 +4,7 @@ What has to do with models is loaded, and the parts are registered, when one of 
 asked for: half of the commands of ``person-search`` need neither torch nor detectron2.
 """
 
-__all__ = ["add_person_search_config", "read_config"]
+__all__ = ["add_person_search_config", "find_config", "read_config"]
 
 
 def __getattr__(name: str):

@@ -7,6 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import ConfigError, DatasetError
 from ..protocols import SearchProtocol
+from ..registry import count_identities
 
 OUR_KINDS = ("person_search", "detection", "reid")
 """``evaluator_type`` of the data sets that this project registers."""
@@ -27,22 +28,6 @@ def check_dataset_names(cfg) -> None:
 def kind_of(name: str) -> str | None:
     """The ``evaluator_type`` of a registered data set: one of OUR_KINDS, or another project's."""
     return MetadataCatalog.get(name).get("evaluator_type", None)
-
-
-def count_identities(name: str) -> int:
-    """The number of identities of a data set that was loaded.
-
-    Raises:
-        ConfigError: its metadata does not say it.
-    """
-    number = MetadataCatalog.get(name).get("num_person_ids", None)
-    if number is None:
-        raise ConfigError(
-            f"the metadata of the data set {name} lacks num_person_ids: set "
-            f"MetadataCatalog.get({name!r}).num_person_ids to the number of its identities, whose "
-            "person_id count from 0"
-        )
-    return number
 
 
 def load_sets(names: Sequence[str]) -> list[list[dict]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from person_search.errors import ConfigError
 
-from ..backbone.split import build_split_architecture
+from ..backbone.split import STAGES, build_split_architecture
 from .base import REID_POOLER_REGISTRY, in_features
 from .roi import roi_pooler
 
@@ -53,6 +53,12 @@ class MRFP(nn.Module):
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
         features = in_features(cfg, input_shape, 2)
+        if not set(features) <= set(STAGES):
+            raise ConfigError(
+                f"MODEL.REID.POOLER MRFP has a neck that is a stage of the backbone, but "
+                f"MODEL.REID.IN_FEATURES {features} are not stages ({', '.join(STAGES)}): it does "
+                "not fit the levels of an FPN, which all have the same channels"
+            )
         fine, coarse = (input_shape[f] for f in features)
         if fine.stride * 2 != coarse.stride:
             raise ConfigError(

@@ -6,12 +6,11 @@ Shape shorthand in this module:
 
 from abc import ABC, abstractmethod
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from person_search.errors import ConfigError
-from person_search.registry import look_up
+from person_search.registry import count_identities, look_up
 
 IDENTITY_HEAD_REGISTRY = Registry("IDENTITY_HEAD")
 IDENTITY_HEAD_REGISTRY.__doc__ = """
@@ -64,12 +63,13 @@ def count_train_ids(cfg) -> int:
 
     ``MODEL.REID.NUM_IDS`` if it is not -1, else the sum of the metadata's ``num_person_ids`` over
     ``DATASETS.TRAIN``, whose data sets are read for it if they have not been yet.
+
+    Raises:
+        ConfigError: the metadata of a set lacks ``num_person_ids``.
     """
     if cfg.MODEL.REID.NUM_IDS >= 0:
         return cfg.MODEL.REID.NUM_IDS
-    for name in cfg.DATASETS.TRAIN:
-        DatasetCatalog.get(name)
-    return sum(MetadataCatalog.get(name).num_person_ids for name in cfg.DATASETS.TRAIN)
+    return sum(count_identities(name) for name in cfg.DATASETS.TRAIN)
 
 
 def pooling_kind(cfg) -> str:
