@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from detectron2.config import CfgNode as CN
 
 from .errors import ConfigError
 
@@ -26,3 +27,11 @@ def autocast_dtype(cfg, section: str) -> torch.dtype | None:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
     """``torch.autocast``; with None nothing changes, also within another autocast."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def add_precision_config(cfg: CN) -> None:
+    """Keys of mixed precision beside detectron2's ``SOLVER.AMP.ENABLED``."""
+    # "float16" | "bfloat16"; "": float16 on a GPU, bfloat16 on a CPU
+    cfg.SOLVER.AMP.DTYPE = ""
+    # The same at test, where embeddings stay float32
+    cfg.TEST.AMP = CN({"ENABLED": False, "DTYPE": ""})

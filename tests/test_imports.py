@@ -15,7 +15,7 @@ LEAVES = {"command", "errors", "files", "labels", "protocols", "registry", "stru
 
 ROOMS = {
     "": {"config"},
-    "config": {"config_files", "data", "modeling"},  # registers what its keys name
+    "config": {"config_files", "data", "engine", "evaluation", "modeling", "precision"},
     "config_files": {"errors"},
     "command": {"errors"},
     "errors": set(),

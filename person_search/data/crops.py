@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MapDataset
 from detectron2.data import transforms as T
@@ -250,3 +251,25 @@ def test_loader(cfg, name: str) -> DataLoader:
 def _with_pixels(cfg, crops: list[dict]) -> CroppedRecords:
     cache = CropCache(crops, cfg.INPUT.REID.CROP_CACHE, tuple(cfg.INPUT.REID.SIZE))
     return CroppedRecords(crops, cache)
+
+
+def add_crops_config(cfg: CN) -> None:
+    """Keys of crops of single persons."""
+    # Batches of IMS_PER_BATCH / NUM_INSTANCE identities with NUM_INSTANCE crops each, all
+    # identities equally often (STL, section 3.1). False: all crops shuffled.
+    cfg.DATALOADER.CLASS_AWARE = True
+    cfg.DATALOADER.NUM_INSTANCE = 4
+    # Every crop is an identity of its own, also those of persons without one (self-supervised
+    # learning). With NUM_INSTANCE 2 a batch holds two views of each of its crops.
+    cfg.DATALOADER.INSTANCE_DISCRIMINATION = False
+    cfg.INPUT.REID = CN()
+    # (height, width) of a crop, also of those that BINetStyle and DKDStyle cut out of the scenes
+    cfg.INPUT.REID.SIZE = (256, 128)
+    # Folder that keeps the crops once they are cut out
+    cfg.INPUT.REID.CROP_CACHE = "output/crops"
+    # Pixels of zero padding before the random crop; 0: none
+    cfg.INPUT.REID.PAD = 10
+    # Random erasing: how often, and with what. "published": as the code of "Bag of Tricks", which
+    # writes ImageNet's mean into the normalized image | "mean": the pixel mean
+    cfg.INPUT.REID.ERASE_PROB = 0.5
+    cfg.INPUT.REID.ERASE_FILL = "published"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset, detection_utils
 from detectron2.data import transforms as T
@@ -229,3 +230,13 @@ def test_loader(cfg, name: str) -> DataLoader:
     batches = InferenceBatches([(r["height"], r["width"]) for r in records], cfg.TEST.IMS_PER_BATCH)
     dataset = MapDataset(DatasetFromList(inputs, copy=False), build_mapper(cfg, is_train=False))
     return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
+
+
+def add_frames_config(cfg: CN) -> None:
+    """Keys of training on frames."""
+    # Fill the ignore regions of frames, where a data set has any, with the pixel mean. Persons
+    # there have no box, and would be trained as background. A choice of ours.
+    cfg.INPUT.HIDE_IGNORE_REGIONS = True
+    # Share of the frames of each training set that is used, in (0, 1]. SEED chooses them; a larger
+    # share holds the frames of a smaller one.
+    cfg.DATASETS.FRACTION = 1.0

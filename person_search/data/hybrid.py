@@ -10,6 +10,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.data import DatasetFromList
 from detectron2.data import transforms as T
@@ -67,6 +68,9 @@ def load_hybrid_records(names: Sequence[str]) -> list[list[dict]]:
 # ------------------------------------------------------------------------------------- mapping
 
 
+# How far SimSiam changes brightness, contrast, saturation and hue.
+COLOR_JITTER = (0.4, 0.4, 0.4, 0.1)
+
 MIN_VISIBLE = 0.5
 """Share of a box that has to be inside a view for its person to be compared with the other view."""
 
@@ -88,7 +92,7 @@ def place_on_canvas(cfg) -> T.Augmentation:
 def scene_augmentations(cfg) -> list[T.Augmentation]:
     """Size, window and flip of a scene, then the colors of SimSiam (Chen and He, CVPR 2021)."""
     keys = cfg.INPUT.HYBRID
-    brightness, contrast, saturation, hue = keys.COLOR_JITTER
+    brightness, contrast, saturation, hue = COLOR_JITTER
     jitter = [
         T.RandomBrightness(1 - brightness, 1 + brightness),
         T.RandomContrast(1 - contrast, 1 + contrast),
@@ -284,3 +288,32 @@ def _log_mixture(sets: dict[str, list[list[dict]]], numbers: list[int], equally:
 
 def _has_identities(records: list[dict]) -> bool:
     return any(p["person_id"] >= 0 for record in records for p in persons_in(record))
+
+
+def add_hybrid_data_config(cfg: CN) -> None:
+    """Keys of frames and crops of several data sets, for hybrid pre-training."""
+    cfg.DATALOADER.HYBRID = CN()
+    # How many of SOLVER.IMS_PER_BATCH images are scenes, from the detection and person search sets
+    # of DATASETS.TRAIN; the others are persons on canvases, from its re-ID sets.
+    cfg.DATALOADER.HYBRID.SCENES_PER_BATCH = 4
+    # How the sets of one kind share its part of the batch. "size": every image equally often |
+    # "equal": every set
+    cfg.DATALOADER.HYBRID.DRAW = "size"
+    cfg.INPUT.HYBRID = CN()
+    # (height, width) that a view of a scene is fitted into, times a random scale; what is larger is
+    # cut to a random window of that size. The scales are a usual range.
+    cfg.INPUT.HYBRID.SCENE_SIZE = (600, 1000)
+    cfg.INPUT.HYBRID.SCENE_SCALE = (0.8, 1.2)
+    # How a picture of a person becomes a scene, filled with the pixel mean. "expand_resize": on a
+    # canvas EXPAND_RATIO times as large (as mmdetection's Expand), resized to CANVAS_SIZE (height,
+    # width) | "random_paste": at its own size, on a canvas of PASTE_SIZE
+    cfg.INPUT.HYBRID.CANVAS = "expand_resize"
+    cfg.INPUT.HYBRID.CANVAS_SIZE = (512, 256)
+    cfg.INPUT.HYBRID.EXPAND_RATIO = (1.0, 4.0)
+    cfg.INPUT.HYBRID.PASTE_SIZE = (900, 900)
+    # How often the colors of a view of a scene change (SimSiam). Views of persons keep theirs
+    # (LUPerson), and are erased instead (INPUT.REID.ERASE_PROB).
+    cfg.INPUT.HYBRID.JITTER_PROB = 0.8
+    # How often any view is gray, and blurred
+    cfg.INPUT.HYBRID.GRAY_PROB = 0.2
+    cfg.INPUT.HYBRID.BLUR_PROB = 0.5

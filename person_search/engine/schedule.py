@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Collection
 
+from detectron2.config import CfgNode as CN
+
 from person_search.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -55,3 +57,22 @@ def resolve_epochs(cfg, num_images: int, keep: Collection[str] = ()) -> None:
         cfg.SOLVER.STEPS,
         cfg.SOLVER.WARMUP_ITERS,
     )
+
+
+def add_solver_config(cfg: CN) -> None:
+    """Keys of the training beside detectron2's ``SOLVER``."""
+    # "SGD" | "Adam" | "AdamW"
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # Gradient accumulation: parts of a batch that go through the model one after the other. Less
+    # memory, the same step except for batch norm and losses that are not means over images.
+    cfg.SOLVER.ACCUMULATE = 1
+    # Schedules in epochs, as papers write them. EPOCHS > 0 overrides MAX_ITER, STEPS, WARMUP_ITERS,
+    # CHECKPOINT_PERIOD and TEST.EVAL_PERIOD, using the number of training images and IMS_PER_BATCH,
+    # but for keys that the command line names; 0: detectron2's keys hold.
+    cfg.SOLVER.EPOCHS = 0
+    cfg.SOLVER.STEP_EPOCHS = ()
+    cfg.SOLVER.WARMUP_EPOCHS = 0
+    # 0: a checkpoint after the last iteration only
+    cfg.SOLVER.CHECKPOINT_EPOCHS = 1
+    # 0: evaluate after the last iteration only
+    cfg.TEST.EVAL_EPOCHS = 0

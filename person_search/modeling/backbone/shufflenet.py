@@ -11,6 +11,7 @@ from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode as CN
 from detectron2.layers import Conv2d, FrozenBatchNorm2d, get_norm
 from torch import Tensor, nn
 from torchvision.models.shufflenetv2 import InvertedResidual
@@ -174,3 +175,10 @@ class SplitShuffleNetV2(SplitShuffleNet):
             if grows and isinstance(module, nn.Conv2d) and module.groups > 1:
                 module.stride = (stride, stride)
         return CONVERT_NORM[self.norm](unit)
+
+
+def add_shufflenet_config(cfg: CN) -> None:
+    """Keys of both ShuffleNets."""
+    cfg.MODEL.SHUFFLENET = CN()
+    # Factor of the channels: .5 | 1 | 1.5 | 2
+    cfg.MODEL.SHUFFLENET.WIDTH = 1.0

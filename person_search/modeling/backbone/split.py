@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.utils.registry import Registry
@@ -28,8 +29,8 @@ classmethod ``from_config(cfg)``.
 """
 
 STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+# Stage names of every architecture; detectron2's names.
 STAGES = tuple(STRIDES)
-"""Stage names of every architecture; detectron2's names."""
 
 
 class SplitBase(Backbone):
@@ -141,7 +142,7 @@ def build_split_architecture(cfg) -> SplitArchitecture:
     if "sync" in cfg.MODEL.RESNETS.NORM.lower():
         raise ConfigError(
             f"MODEL.RESNETS.NORM is {cfg.MODEL.RESNETS.NORM!r}, but a process that sees nobody "
-            "does not run the re-ID branch, for which the others would wait: take BN"
+            "does not run the embedder, for which the others would wait: take BN"
         )
     architecture = registered.from_config(cfg)
     architecture.checkpoint_stages = tuple(keys.CHECKPOINT_STAGES)
@@ -166,3 +167,19 @@ def build_split_backbone(cfg, input_shape: ShapeSpec) -> SplitBase:
     return build_split_architecture(cfg).make_base(
         split_at, out_features, cfg.MODEL.BACKBONE.FREEZE_AT
     )
+
+
+def add_split_config(cfg: CN) -> None:
+    """Keys of every backbone that is cut in two."""
+    # Last stage of the base that detector and embedder share; later stages form the identification
+    # net of the embedder. "res2" | "res3" | "res4"
+    cfg.MODEL.BACKBONE.SPLIT_AT = "res3"
+    # Architecture that build_split_backbone cuts, a name in SPLIT_ARCHITECTURE_REGISTRY:
+    # "SplitResNet" | "SplitShuffleNetV1" | "SplitShuffleNetV2" | "SplitConvNeXt". All of them read
+    # MODEL.RESNETS.OUT_FEATURES (maps that the base puts out); ResNet and ShuffleNets also NORM.
+    cfg.MODEL.BACKBONE.ARCHITECTURE = "SplitResNet"
+    # Activation checkpointing: stages, wherever they stand in the model, whose activations are
+    # computed again in the backward instead of kept. Less memory, more time, the same gradients.
+    cfg.MODEL.BACKBONE.CHECKPOINT_STAGES = ()
+    # Convolutions with the channels last in memory: the same results, often faster.
+    cfg.MODEL.BACKBONE.CHANNELS_LAST = False

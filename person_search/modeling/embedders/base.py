@@ -6,6 +6,7 @@ Shape shorthand in this module:
 """
 
 import torch.nn.functional as F
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes
@@ -133,3 +134,24 @@ def in_features(cfg, input_shape: dict[str, ShapeSpec], number: int) -> list[str
             f"{', '.join(input_shape)} (MODEL.RESNETS.OUT_FEATURES)"
         )
     return features
+
+
+def add_embedder_config(cfg: CN) -> None:
+    """Keys of the embedder: what is pooled, and what encodes it."""
+    cfg.MODEL.REID = CN()
+    # A name in REID_POOLER_REGISTRY: "SingleLevelPooler" | "MRFP" (STL, section 3.2) |
+    # "WholeImage" (crops)
+    cfg.MODEL.REID.POOLER = "SingleLevelPooler"
+    # Features that the pooler reads, coarse one last. SingleLevelPooler: one; MRFP: two.
+    cfg.MODEL.REID.IN_FEATURES = ["res3"]
+    # (height, width) of the RoI feature of the last map in IN_FEATURES. 32x16 at stride 8 is the
+    # resolution that a 256x128 crop has there (STL, section 3.1).
+    cfg.MODEL.REID.POOLER_RESOLUTION = (32, 16)
+    # Samples per RoI bin and side; 0: as many as the bin has pixels. STL is silent: 2, as in
+    # torchvision's detectors.
+    cfg.MODEL.REID.POOLER_SAMPLING_RATIO = 2
+    # detectron2's pooler types. STL is silent: ROIAlignV2 (half-pixel correct).
+    cfg.MODEL.REID.POOLER_TYPE = "ROIAlignV2"
+    # Stride of the last stage of the identification net; 1 keeps detail ("last stride" of the
+    # re-ID literature; STL, section 3.1).
+    cfg.MODEL.REID.LAST_STRIDE = 1

@@ -1,6 +1,7 @@
-"""Which boxes train the re-ID branch (``MODEL.REID.ROIS``)."""
+"""Which boxes train the embedder (``MODEL.REID.ROIS``)."""
 
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
@@ -10,13 +11,14 @@ from person_search.layers.crops import moved_corners
 
 
 class ReIDSampler:
-    """Chooses the RoIs of the re-ID branch from sampled proposals and annotations.
+    """Chooses the RoIs that train the embedder, from sampled proposals and annotations.
 
     Args:
         rois: "gt": ground-truth boxes. "gt_jitter": those, and up to ``num_jitter`` sampled
             proposals of each with IoU >= ``jitter_iou``, because the test meets detections.
             "gt_moved": ground-truth boxes whose corners are moved at random, by up to
-            ``move_corners`` of width and height. "fg": every sampled foreground proposal.
+            ``move_corners`` of width and height (DKD, whose values are not known). "fg": every
+            sampled foreground proposal.
         num_jitter, jitter_iou: see "gt_jitter".
         move_corners: see "gt_moved".
         uses_unlabeled: whether persons without identity are chosen too.
@@ -76,3 +78,13 @@ class ReIDSampler:
         rank_within_owner = one_hot.cumsum(dim=0).gather(1, owner[order, None])[:, 0]
         chosen = order[rank_within_owner <= self.num_jitter]
         return proposals.tensor[chosen].detach(), owner[chosen]
+
+
+def add_sampling_config(cfg: CN) -> None:
+    """Keys of :class:`ReIDSampler`; ``MODEL.REID`` is there already."""
+    # RoIs that train the embedder of SearchROIHeads; with the other RoI heads every sampled
+    # proposal does. "gt": ground-truth boxes | "gt_jitter": those and up to two sampled proposals
+    # of each with IoU >= .7 | "gt_moved": ground-truth boxes, each corner moved at random (DKD) |
+    # "fg": every sampled foreground proposal. STL is silent; gt_jitter, since the test meets
+    # detections, not annotations.
+    cfg.MODEL.REID.ROIS = "gt_jitter"

@@ -6,6 +6,7 @@ Shape shorthand in this module:
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
@@ -135,3 +136,18 @@ class NormAwareHead(OIMHead):
     def make_projector(in_channels: int, dim: int) -> nn.Module:
         """See :meth:`OIMHead.make_projector`."""
         return norm_aware_linear(in_channels, dim)
+
+
+def add_oim_config(cfg: CN) -> None:
+    """Keys of online instance matching (Xiao et al., CVPR 2017); ``MODEL.REID`` is there already.
+
+    The table has ``MODEL.REID.NUM_IDS`` rows.
+    """
+    cfg.MODEL.REID.OIM = CN()
+    # Length of the queue of the latest persons without identity. Authors: 5000 for CUHK-SYSU;
+    # SeqNet: 500 for PRW.
+    cfg.MODEL.REID.OIM.QUEUE_SIZE = 5000
+    # Share of the old row in an update
+    cfg.MODEL.REID.OIM.MOMENTUM = 0.5
+    # Factor of the similarities: 30 in all PyTorch code since, 10 in the original
+    cfg.MODEL.REID.OIM.SCALE = 30.0

@@ -5,6 +5,7 @@ Shape shorthand in this module:
 """
 
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.events import get_event_storage
@@ -33,6 +34,17 @@ def train_id_counts(cfg) -> Tensor:
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
 
 
+class _NoTrainingData(nn.Module):
+    """The class-balanced loss of a model whose training data is not to be read: for tests alone."""
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Always a ConfigError."""
+        raise ConfigError(
+            "MODEL.REID.ID_LOSS.NAME class_balanced weighs the identities of DATASETS.TRAIN: train "
+            "it with MODEL.REID.NUM_IDS -1, which counts them"
+        )
+
+
 def build_id_loss(cfg) -> nn.Module:
     """The identification loss that ``MODEL.REID.ID_LOSS`` names."""
     keys = cfg.MODEL.REID.ID_LOSS
@@ -44,13 +56,9 @@ def build_id_loss(cfg) -> nn.Module:
                 f"MODEL.REID.ID_LOSS.BETA is {keys.BETA}, NORMALIZE is {keys.NORMALIZE!r}; legal: "
                 "0 <= BETA < 1, and samples or weights"
             )
-        counts = train_id_counts(cfg)
-        if len(counts) != count_train_ids(cfg):
-            raise ConfigError(
-                f"MODEL.REID.ID_LOSS.NAME class_balanced weighs the {len(counts)} identities of "
-                f"DATASETS.TRAIN, but MODEL.REID.NUM_IDS is {cfg.MODEL.REID.NUM_IDS}: set it to -1"
-            )
-        return ClassBalancedCrossEntropy(counts, keys.BETA, keys.NORMALIZE)
+        if cfg.MODEL.REID.NUM_IDS >= 0:
+            return _NoTrainingData()
+        return ClassBalancedCrossEntropy(train_id_counts(cfg), keys.BETA, keys.NORMALIZE)
     if keys.NAME == "focal":
         return FocalCrossEntropy(keys.GAMMA)
     raise ConfigError(
@@ -136,7 +144,7 @@ class BagOfTricksHead(SoftmaxHead):
     Both see the feature before the BN neck, not normalized ("Bag of Tricks", 2019).
 
     Args:
-        triplet_margin: of the batch-hard triplet loss.
+        triplet_margin: of the batch-hard triplet loss, which STL leaves to "Bag of Tricks".
         triplet_weight, center_weight: factors of ``loss_triplet`` and ``loss_center``.
         center_lr: step of the centers.
         kwargs: of :class:`SoftmaxHead`.
@@ -161,14 +169,8 @@ class BagOfTricksHead(SoftmaxHead):
 
     @classmethod
     def from_config(cls, cfg, in_channels: dict[str, int]) -> dict:
-        keys = cfg.MODEL.REID
-        return {
-            **super().from_config(cfg, in_channels),
-            "triplet_margin": keys.TRIPLET_MARGIN,
-            "triplet_weight": keys.TRIPLET_WEIGHT,
-            "center_weight": keys.CENTER_WEIGHT,
-            "center_lr": keys.CENTER_LR,
-        }
+        ret = super().from_config(cfg, in_channels)
+        return {**ret, "center_weight": cfg.MODEL.REID.CENTER_WEIGHT}
 
     def losses(
         self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
@@ -186,3 +188,20 @@ class BagOfTricksHead(SoftmaxHead):
             # Also without anybody: other ranks may have somebody, and the centers are of all.
             "loss_center": self.center_weight * self.center_loss(pooled, ids),
         }
+
+
+def add_softmax_config(cfg: CN) -> None:
+    """Keys of SoftmaxHead and BagOfTricksHead; ``MODEL.REID`` is there already."""
+    cfg.MODEL.REID.ID_LOSS = CN()
+    # "cross_entropy" | "class_balanced" (Cui et al., CVPR 2019) | "focal" (Lin et al., ICCV 2017)
+    cfg.MODEL.REID.ID_LOSS.NAME = "cross_entropy"
+    # Of cross_entropy. STL's person search: 0; its re-ID pre-training: 0.1 ("Bag of Tricks")
+    cfg.MODEL.REID.ID_LOSS.LABEL_SMOOTHING = 0.0
+    # Of class_balanced: beta, one of .9, .99, .999, .9999 in the paper; and what the weighted sum
+    # is divided by: "samples" (the authors' code) | "weights" (torch's weighted mean)
+    cfg.MODEL.REID.ID_LOSS.BETA = 0.9999
+    cfg.MODEL.REID.ID_LOSS.NORMALIZE = "samples"
+    # Of focal.
+    cfg.MODEL.REID.ID_LOSS.GAMMA = 2.0
+    # Of BagOfTricksHead: weight of the center loss (STL, Eq. 1)
+    cfg.MODEL.REID.CENTER_WEIGHT = 0.0005

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes
@@ -41,12 +42,7 @@ class BINetStyle(ScenesAndCrops):
 
     @classmethod
     def from_config(cls, cfg) -> dict:
-        keys = cfg.MODEL.BINET
-        return {
-            **super().from_config(cfg),
-            "feature_weight": keys.FEATURE_WEIGHT,
-            "prediction_weight": keys.PREDICTION_WEIGHT,
-        }
+        return {**super().from_config(cfg), "feature_weight": cfg.MODEL.BINET.FEATURE_WEIGHT}
 
     def crop_losses(
         self, images: Tensor, boxes: list[Tensor], ids: Tensor, rois: Tensor, crops: Tensor
@@ -76,3 +72,10 @@ class BINetStyle(ScenesAndCrops):
             maps = reid.nobody()
         rows = reid.head(maps)
         return rows, reid.head.losses(maps, rows, ids)
+
+
+def add_binet_config(cfg: CN) -> None:
+    """Keys of BINetStyle, whose values no description tells."""
+    cfg.MODEL.BINET = CN()
+    # Weight of the interaction of a RoI's embedding with that of its person's crop
+    cfg.MODEL.BINET.FEATURE_WEIGHT = 1.0

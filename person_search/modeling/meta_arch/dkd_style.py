@@ -1,5 +1,6 @@
 """Distillation from a re-ID net on crops, in the style of DKD (Zhang et al., AAAI 2021)."""
 
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
@@ -67,9 +68,6 @@ class DKDStyle(ScenesAndCrops):
             **super().from_config(cfg),
             "teacher": ReIDBaseline(of_teacher),
             "shift": keys.SHIFT_CROPS,
-            "identity_weight": keys.IDENTITY_WEIGHT,
-            "relation_weight": keys.RELATION_WEIGHT,
-            "triplet_weight": keys.TRIPLET_WEIGHT,
             "identity_temperature": keys.IDENTITY_TEMPERATURE,
             "triplet_temperature": keys.TRIPLET_TEMPERATURE,
         }
@@ -96,3 +94,15 @@ class DKDStyle(ScenesAndCrops):
             "loss_distill_relation": self.relation_weight * relation,
             "loss_distill_triplet": self.triplet_weight * triplet,
         }
+
+
+def add_dkd_config(cfg: CN) -> None:
+    """Keys of DKDStyle, whose values no description tells."""
+    cfg.MODEL.DKD = CN()
+    # The teacher's crops are shifted at random by up to this share of their size: a random window
+    # of the box enlarged to 1.2 of its size.
+    cfg.MODEL.DKD.SHIFT_CROPS = 0.1
+    # What is divided by them: the logits of identities, and the cosines of which the student picks
+    # the crop of its person. 1: probabilities as they are.
+    cfg.MODEL.DKD.IDENTITY_TEMPERATURE = 1.0
+    cfg.MODEL.DKD.TRIPLET_TEMPERATURE = 0.1

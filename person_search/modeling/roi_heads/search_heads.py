@@ -34,10 +34,7 @@ class SearchROIHeads(EmbeddingROIHeads, StandardROIHeads):
         ret["reid"] = Embedder(cfg, input_shape)
         ret["reid_sampler"] = ReIDSampler(
             rois=cfg.MODEL.REID.ROIS,
-            num_jitter=cfg.MODEL.REID.NUM_JITTER,
-            jitter_iou=cfg.MODEL.REID.JITTER_IOU,
             uses_unlabeled=ret["reid"].head.uses_unlabeled,
-            move_corners=cfg.MODEL.REID.MOVE_CORNERS,
         )
         return ret
 

@@ -5,6 +5,7 @@ Shape shorthand in this module:
 """
 
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, StandardROIHeads
@@ -96,3 +97,14 @@ def _as_proposals(refined: list[Instances]) -> list[Instances]:
         bare = Instances(x.image_size, proposal_boxes=boxes, objectness_logits=logits)
         proposals.append(bare[boxes.nonempty()])
     return proposals
+
+
+def add_seqnet_config(cfg: CN) -> None:
+    """Keys of the second stage of SeqNet.
+
+    Those of the first one are ``MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT`` and
+    ``MODEL.ROI_HEADS.NMS_THRESH_TEST``.
+    """
+    cfg.MODEL.SECOND_STAGE = CN()
+    cfg.MODEL.SECOND_STAGE.BBOX_REG_LOSS_WEIGHT = 1.0
+    cfg.MODEL.SECOND_STAGE.NMS_THRESH_TEST = 0.5

@@ -52,7 +52,7 @@ class DomainAlignment(nn.Module):
         name: what the log calls it.
         num_domains: D; at least 2.
         image_channels, instance_channels: C and E.
-        consistency_weight: factor of the consistency.
+        consistency_weight: factor of the consistency (Tian et al., Eq. 7: 1).
         weight: factor of all.
     """
 
@@ -63,7 +63,7 @@ class DomainAlignment(nn.Module):
         num_domains: int,
         image_channels: int,
         instance_channels: int,
-        consistency_weight: float = 0.1,
+        consistency_weight: float = 1.0,
         weight: float = 1.0,
     ):
         super().__init__()

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -216,8 +217,6 @@ def _build_alignments(cfg, roi_heads: HybridROIHeads) -> dict[str, DomainAlignme
             num_domains=number,
             image_channels=head.in_channels[roi_heads.reid.split_at],
             instance_channels=vectors[name],
-            consistency_weight=cfg.MODEL.HYBRID.CONSISTENCY_WEIGHT,
-            weight=cfg.MODEL.HYBRID.ALIGN_WEIGHT,
         )
         for name, number in wanted.items()
         if number > 1
@@ -271,3 +270,22 @@ def _valid_pixels(maps: Tensor, padded: tuple[int, int], sizes: list[tuple[int, 
         # To the full pixel: at least one of any image.
         row[: -(-height * row.shape[0] // padded[0]), : -(-width * row.shape[1] // padded[1])] = 1
     return valid
+
+
+def add_hybrid_config(cfg: CN) -> None:
+    """Keys of HybridPretrainer.
+
+    The paper leaves nearly every number to its code, which is not public: what is chosen here says
+    where it comes from.
+    """
+    cfg.MODEL.HYBRID = CN()
+    # Weight of the loss between two views of persons without identity (eta)
+    cfg.MODEL.HYBRID.SIAMESE_WEIGHT = 1.0
+    # Adversarial alignment of domains, the data sets: "intra": those of one task, detection or
+    # re-ID (IAM) | "inter": detection with re-ID. Any of them; (): none
+    cfg.MODEL.HYBRID.ALIGN = ("intra",)
+    # What reaches the features of the gradients of the domain classifiers, against them (Chen et
+    # al., CVPR 2018: .1). 0: classifiers that only watch
+    cfg.MODEL.HYBRID.REVERSAL = 0.1
+    # "constant" | "sigmoid": grows from 0 to REVERSAL (Ganin and Lempitsky, ICML 2015)
+    cfg.MODEL.HYBRID.REVERSAL_SCHEDULE = "constant"
