@@ -25,12 +25,13 @@ test: install ## the tests, under 12 minutes on 2 cores
 test-slow: install ## the tests that train for minutes
 	@$(RUN) -m pytest -q -m slow
 
-lint: install ## ruff
+lint: install ## ruff, and mypy for the rooms named in pyproject.toml
 	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
 
 benchmark: install ## speed and memory, as ratios against a reference in the same run
 	@$(RUN) tools/benchmark.py evaluator
 
 clean: ## remove .venv and caches; keeps output/ and datasets/
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

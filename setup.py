@@ -30,7 +30,7 @@ setup(
     ],
     extras_require={
         "datasets": ["h5py", "lmdb"],  # CUHK03; LUPerson's LMDB
-        "dev": ["hypothesis", "pytest", "ruff"],
+        "dev": ["hypothesis", "mypy", "pytest", "ruff"],
         "export": ["onnx"],  # tools/export.py
         "gallery": ["av", "lancedb", "pymilvus"],  # video; galleries; those on a Milvus server
         "heif": ["pillow-heif", "pillow>=11.3"],  # pictures of phones: .heic, .avif

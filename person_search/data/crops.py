@@ -15,7 +15,7 @@ from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MapDataset
 from detectron2.data import transforms as T
 from detectron2.utils import comm
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ..errors import ConfigError, DatasetError
 from .catalog import kind_of, load_sets, protocols_of
@@ -218,6 +218,7 @@ def train_records(cfg) -> list[dict]:
 def train_loader(cfg, crops: list[dict]) -> DataLoader:
     """Endless loader of training batches of crops, class-aware or plainly shuffled."""
     seed, batch_size = shared_seed(cfg), images_per_process(cfg)
+    batches: Sampler
     if cfg.DATALOADER.CLASS_AWARE:
         batches = _class_aware(cfg, crops, batch_size, seed)
     else:

@@ -56,7 +56,7 @@ def load_hybrid_records(names: Sequence[str]) -> list[list[dict]]:
         DatasetError: a data set shows nobody.
     """
     kinds = [CROP if kind_of(name) == "reid" else SCENE for name in names]
-    sets = []
+    sets: list[list[dict]] = []
     for name, kind, records in zip(names, kinds, load_sets(names), strict=True):
         more = {"kind": kind, "domain_id": kinds[: len(sets)].count(kind)}
         sets.append([{**record, **more} for record in records if persons_in(record)])
@@ -241,7 +241,7 @@ def train_loader(cfg, records: list[dict]) -> DataLoader:
 
 def _by_kind(records: list[dict]) -> dict[str, list[list[dict]]]:
     """Kind -> the records of each of its data sets."""
-    sets = {kind: [] for kind in KINDS}
+    sets: dict[str, list[list[dict]]] = {kind: [] for kind in KINDS}
     for (kind, _), of_set in groupby(records, key=lambda r: (r["kind"], r["domain_id"])):
         sets[kind].append(list(of_set))
     return sets

@@ -38,7 +38,7 @@ def check_test_settings(cfg, dataset_name: str) -> None:
 
 
 def _evaluator_of(cfg, dataset_name: str) -> type[SearchEvaluator] | type[ReIDEvaluator]:
-    kind = kind_of(dataset_name)
+    kind = kind_of(dataset_name) or ""
     if (kind, cfg.DATALOADER.SOURCE) not in EVALUATORS:
         known = ", ".join(f"{k} with {source}" for k, source in EVALUATORS)
         raise ConfigError(

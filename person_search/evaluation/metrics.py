@@ -146,8 +146,7 @@ def evaluate_search(
             query = np.asarray(results.query_embs[q], np.float32)
             rerank_k_reciprocal(row, query, found.embeddings, rerank)
         if cbgm is not None:
-            context = results.qctx_embs[results.qctx_offsets[q] : results.qctx_offsets[q + 1]]
-            context = np.asarray(context[: cbgm.k2], np.float32)
+            context = results.context_of(q)[: cbgm.k2]
             rerank_with_context(row, context, found.embeddings, found.offsets, cbgm.k1)
         pairs = slice(*pair_bounds[q : q + 2])
         dets = true_positives(row, pair_target[pairs], pair_det[pairs])

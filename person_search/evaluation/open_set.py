@@ -122,10 +122,10 @@ def _best_of(scores: OpenSetScores, size: int) -> np.ndarray:
     """(Q, K) probability that a stranger is the best of a gallery of ``size``."""
     there = scores.n_strangers[:, None].astype(np.float64)
     rank = np.arange(1, scores.strangers.shape[1])
-    size = np.minimum(size, there)
+    sizes = np.minimum(size, there)
     # C(M - j - 1, n - 1) / C(M - j, n - 1)
-    ratios = (there - rank - size + 1).clip(min=0) / (there - rank).clip(min=1)
-    first = np.divide(size, there, out=np.zeros_like(there), where=there > 0)
+    ratios = (there - rank - sizes + 1).clip(min=0) / (there - rank).clip(min=1)
+    first = np.divide(sizes, there, out=np.zeros_like(there), where=there > 0)
     return np.hstack([first, first * np.cumprod(ratios, axis=1)])
 
 
@@ -154,14 +154,14 @@ class OpenSetCurve:
             rate: of false alarms, in (0, 0.5].
             size: persons in the gallery. Fewer than the smallest size count as that.
         """
-        rate, size = self._at_measured_size(rate, size)
+        rate, measured = self._at_measured_size(rate, size)
         counted = np.log(max(rate, self.rates[-1]))
         rising = np.log(self.rates[::-1])
-        of_size = [np.interp(counted, rising, row[::-1]) for row in self.thresholds]
+        of_size = np.array([np.interp(counted, rising, row[::-1]) for row in self.thresholds])
         of_size += self.tails * max(0.0, np.log(self.rates[-1] / rate))
         # Tails may cross, but a smaller gallery never needs more.
         of_size = np.minimum.accumulate(of_size[::-1])[::-1]
-        return float(np.interp(np.log(max(size, 1)), np.log(self.sizes), of_size))
+        return float(np.interp(np.log(max(measured, 1)), np.log(self.sizes), of_size))
 
     def is_counted(self, rate: float, size: int) -> bool:
         """Whether enough queries reached the threshold to count them, at a size that was there."""

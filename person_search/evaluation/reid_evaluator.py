@@ -99,7 +99,7 @@ class ReIDEvaluator(DatasetEvaluator):
 
 def _frames(crops: list[dict]) -> np.ndarray:
     """A number for each distinct file."""
-    numbers = {}
+    numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(c["file_name"], len(numbers)) for c in crops])
 
 

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TextIO
 
 import numpy as np
@@ -99,11 +100,12 @@ class Report:
         write_text(path, lambda file: json.dump(report, file, indent=2))
         for task, search in self.searches.items():
             path = os.path.join(folder, f"queries_{self.title}_{task}.csv")
-            write_text(path, lambda file, search=search: _write_queries(file, *search))
+            write_text(path, partial(_write_queries, search))
 
 
-def _write_queries(file: TextIO, results: SearchResults, metrics: SearchMetrics) -> None:
+def _write_queries(search: Search, file: TextIO) -> None:
     """One row per query: where it is, whom it shows, its AP (empty if undefined) and hits."""
+    results, metrics = search
     writer = csv.writer(file)
     writer.writerow("query frame x1 y1 x2 y2 person_id AP top1 top5 top10".split())
     for q, (ap, hits) in enumerate(zip(metrics.ap, metrics.hits, strict=True)):

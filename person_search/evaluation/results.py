@@ -138,6 +138,17 @@ class SearchResults:
             values |= {name: getattr(gallery, key) for name, key in _LISTS.items()}
         return {name: value for name, value in values.items() if value is not None}
 
+    def context_of(self, query: int) -> np.ndarray:
+        """(n, d) float32 embeddings of a query and the persons beside it.
+
+        Raises:
+            ValueError: the results have no context.
+        """
+        if self.qctx_offsets is None or self.qctx_embs is None:
+            raise ValueError("these results have no query context (qctx_embs)")
+        rows = slice(*self.qctx_offsets[query : query + 2])
+        return np.asarray(self.qctx_embs[rows], np.float32)
+
     def with_detections(self, kept: np.ndarray) -> "SearchResults":
         """The same results with those detections alone; ``kept``: (N,) bool."""
         frame = np.repeat(np.arange(len(self.frame_names)), np.diff(self.det_offsets))[kept]

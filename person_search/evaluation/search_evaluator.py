@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from detectron2.config import configurable
@@ -178,13 +179,13 @@ class SearchEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         frames = DatasetCatalog.get(self.dataset_name)
-        records = {r.frame_index: r for of_rank in gathered for r in of_rank}
-        if len(records) != len(frames):
+        by_frame = {r.frame_index: r for of_rank in gathered for r in of_rank}
+        if len(by_frame) != len(frames):
             raise ResultsError(
                 f"{self.dataset_name} has {len(frames)} frames, but the model was run on "
-                f"{len(records)} of them"
+                f"{len(by_frame)} of them"
             )
-        records = [records[i] for i in range(len(frames))]
+        records = [by_frame[i] for i in range(len(frames))]
         found = self._found(frames, records)
         results = {
             name: self._results(protocol, frames, records, found)
@@ -234,11 +235,15 @@ class SearchEvaluator(DatasetEvaluator):
     def _results(
         self, protocol: SearchProtocol, frames: list[dict], records: list[FrameRecord], found: dict
     ) -> SearchResults:
-        query_embeds = {
-            (frame, tuple(box)): embed
-            for frame, boxes in query_boxes_of(list(self.protocols.values())).items()
-            for box, embed in zip(boxes, records[frame].query_embeds, strict=True)
-        }
+        query_embeds: dict[tuple[int, tuple], np.ndarray] = {}
+        for frame, boxes in query_boxes_of(list(self.protocols.values())).items():
+            embeds = records[frame].query_embeds
+            if embeds is None:
+                raise ResultsError(
+                    f"{self.dataset_name}: the model gave no query_embeds for "
+                    f"{frames[frame]['file_name']}, which holds queries"
+                )
+            query_embeds |= {(frame, tuple(b)): e for b, e in zip(boxes, embeds, strict=True)}
         queries = zip(protocol.query_frames.tolist(), map(tuple, protocol.query_boxes), strict=True)
         results = SearchResults(
             **dataset_arrays(frames, protocol),
@@ -280,7 +285,7 @@ class SearchEvaluator(DatasetEvaluator):
         return {"recall": searched.recall, "AP": every.ap, "AP_coco": every.coco_ap}
 
 
-def query_context(results: SearchResults) -> dict[str, np.ndarray]:
+def query_context(results: SearchResults) -> dict[str, Any]:
     """The ``qctx_*`` arrays: each query, then the other detections of its frame by falling score.
 
     Detections that overlap the query box with IoU > :data:`CONTEXT_IOU` are the query.

@@ -8,10 +8,12 @@ Shape shorthand in this module:
     N, H: number of values, of levels they are compared with
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def lengths_to_offsets(lengths: np.ndarray) -> np.ndarray:
+def lengths_to_offsets(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """(S,) segment lengths to (S + 1,) int64 offsets."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])

@@ -62,7 +62,8 @@ def zheng_curves(
         order = order[good[order] | (labels[order] != person) & (labels[order] != JUNK)]
         found = _ranks_of_hits(good[order], sweep.last_point[order], sweep.n_points)
         firsts = np.array([r.min(initial=MAX_RANK + 1) for r in found])
-        points.append([[trapezoid_ap(r, n_good) for r in found], firsts <= 1, firsts <= 20])
+        ap = np.array([trapezoid_ap(r, n_good) for r in found])
+        points.append(np.stack([ap, firsts <= 1, firsts <= 20]))
     curves = np.mean(points, axis=0) if points else np.full((3, sweep.n_points), np.nan)
     return SweepCurves(
         sweep.sizes / len(results.frame_names),
