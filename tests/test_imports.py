@@ -1,7 +1,9 @@
-"""Imports run one way (DESIGN, section 2): read from the source, so no import is ever run."""
+"""Imports run one way: read from the source; and what needs no torch is imported without it."""
 
 import ast
+import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,17 @@ ROOMS = {
     "packs": {"images"},
     "__main__": {"gallery"},
     "gallery": {
-        "", "config", "data", "engine", "evaluation", "images", "importing", "layers", "modeling",
-        "packs", "precision",
+        "",
+        "config",
+        "data",
+        "engine",
+        "evaluation",
+        "images",
+        "importing",
+        "layers",
+        "modeling",
+        "packs",
+        "precision",
     },
 }
 """Room -> the rooms it may import, beside itself and the leaves."""
@@ -74,13 +85,43 @@ def imported(source: str, module: str) -> set[str]:
     return names
 
 
+def imported_at_once(source: str, module: str) -> set[str]:
+    """Those that are imported as soon as the module is: not those inside of functions."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [ast.Pass()]
+    return imported(ast.unparse(tree), module)
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, if there are any.
+
+    Args:
+        sources: by module, as of :func:`module_name`.
+    """
+    known = {module.removesuffix(".__init__") for module in sources}
+    graph = {}
+    for module, source in sources.items():
+        here = module.removesuffix(".__init__")
+        # "a.b.c" is the module of that name, or the name c in the module a.b.
+        names = imported_at_once(source, module)
+        found = {name if name in known else name.rpartition(".")[0] for name in names}
+        graph[here] = found & known - {here}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
 def module_name(path: Path) -> str:
     """Dotted name; that of a package ends in ``__init__``, so relative imports resolve alike."""
     return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
 
 
 def room(module: str) -> str:
-    """"person_search.data.build" -> "data"; "" for the package itself and its names."""
+    """ "person_search.data.build" -> "data"; "" for the package itself and its names."""
     name = (module.split(".") + [""])[1]
     return name if name in ROOMS else ""
 
@@ -108,6 +149,55 @@ def forbidden(source: str, module: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(REPOSITORY / PACKAGE)))
 def test_a_module_imports_only_what_its_room_may(path):
     assert forbidden(path.read_text(encoding="utf-8"), module_name(path)) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    sources = {module_name(path): path.read_text(encoding="utf-8") for path in FILES}
+    assert circle(sources) == []
+
+
+@pytest.mark.parametrize(
+    "sources, found",
+    [
+        ({"p.a": "from .b import x", "p.b": "from p.a import y"}, {"p.a", "p.b"}),
+        ({"p.a": "from . import b", "p.b": "from . import c", "p.c": "import p.a"}, set("abc")),
+        ({"p.a": "from .b import x", "p.b": "def f():\n    from .a import y"}, set()),
+        ({"p.a.__init__": "from .b import x", "p.a.b": "from ..a import y"}, {"p.a", "p.a.b"}),
+        ({"p.__init__": "", "p.a": "from . import b", "p.b": "import p"}, set()),
+    ],
+)
+def test_the_test_sees_circles(sources, found):
+    assert set(circle(sources)) == {n if "." in n else f"p.{n}" for n in found}
+
+
+WITHOUT_TORCH = """
+import importlib, pkgutil, sys
+for name in ("torch", "torchvision", "detectron2"):
+    sys.modules[name] = None  # importing it fails, as where it is not installed
+for room in sys.argv[1].split(","):
+    package = importlib.import_module(f"person_search.{room}")
+    for module in pkgutil.walk_packages(package.__path__, f"person_search.{room}."):
+        if module.name not in sys.argv[2].split(","):
+            importlib.import_module(module.name)
+"""
+NEED_TORCH = [
+    "person_search.gallery.detectron2_searcher",
+    *(
+        f"person_search.evaluation.{m}"
+        for m in "build regions reid_evaluator search_evaluator".split()
+    ),
+]
+
+
+def test_packs_galleries_and_metrics_need_no_torch():
+    arguments = ("gallery,packs,evaluation", ",".join(NEED_TORCH))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_folder_is_a_known_room():
