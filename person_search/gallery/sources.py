@@ -1,38 +1,40 @@
-"""Pictures and videos: which files there are, and the frames in them."""
+"""Pictures and films: which files there are, and the frames in them."""
 
 import glob
 import os
 import re
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
-from person_search.errors import GalleryError, ImageError
-from person_search.files import optional_module
-from person_search.images import read_image
+from person_search.errors import ImageError
+from person_search.images import image_size, open_header, read_image
+from person_search.tally import Tally
 
+from .films import Film
 from .persons import to_milliseconds
 
-PICTURES = set(".bmp .gif .jpeg .jpg .jp2 .png .pgm .ppm .tif .tiff .webp".split())
-VIDEOS = set(".avi .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ts .webm .wmv".split())
+PICTURES = set(
+    ".avif .bmp .gif .heic .heif .hif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm "
+    ".tif .tiff .webp".split()
+)
+VIDEOS = set(
+    ".264 .265 .3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .h265 .hevc .m2t .m2ts .m2v .m4v "
+    ".mjpeg .mjpg .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mts .mxf .ogv .qt .tod .ts .vob "
+    ".webm .wmv".split()
+)
 """Suffixes of the files that are looked for in folders."""
 
 _TAKEN, _OFFSET = 0x9003, 0x9011  # EXIF: DateTimeOriginal, OffsetTimeOriginal
 _EXIF_IFD = 0x8769
 
-# Here Pillow reads headers only. OpenCV decodes, and has a limit of its own.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A picture or a video.
+    """A picture or a film.
 
     Attributes:
         path: absolute.
@@ -47,15 +49,41 @@ class SourceFile:
         """By its suffix."""
         return Path(self.path).suffix.lower() in VIDEOS
 
+    @property
+    def kind(self) -> str:
+        """What a tally counts it as."""
+        return "films" if self.is_video else "pictures"
+
+
+@dataclass
+class FoundFiles:
+    """What sources name.
+
+    Attributes:
+        files: the pictures and films, each once.
+        tally: what else was there, and why it is not among the files.
+        problems: (path, reason) of folders that could not be looked into.
+    """
+
+    files: list[SourceFile] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, or one frame of a video.
+    """A picture, or one frame of a film.
 
     Attributes:
         image: (H, W, 3) uint8 BGR, upright.
-        index: which frame of its video.
-        seconds: since the start of the video.
+        index: which frame of its film.
+        seconds: since the first frame of the film.
         time: milliseconds since 1970, or ``NO_TIME``.
     """
 
@@ -67,8 +95,11 @@ class Frame:
 
 def find_files(
     sources: list[str], camera: str | None = None, camera_pattern: str | None = None
-) -> list[SourceFile]:
-    """The pictures and videos that files, folders (with all below) and glob patterns name.
+) -> FoundFiles:
+    """The pictures and films that files, folders (with all below) and glob patterns name.
+
+    Links are followed. A file or folder that is reached under two names is taken under the first,
+    so that a link to a folder above neither goes round in circles nor doubles anything.
 
     Args:
         sources: any of the three.
@@ -79,30 +110,112 @@ def find_files(
     Raises:
         ImageError: a source names nothing.
     """
-    paths = []
+    search = _Search()
     for source in sources:
+        before = search.met
         if os.path.isdir(source):
-            found = _in_folder(source)
-        elif os.path.exists(source):
-            found = [source]
+            search.folder(os.path.abspath(source))
+        elif os.path.lexists(source):
+            search.file(os.path.abspath(source))
         else:
-            found = sorted(p for p in glob.glob(source, recursive=True) if os.path.isfile(p))
-        if not found:
-            raise ImageError(f"no picture or video in {source}: give a file, folder or pattern")
-        paths += map(os.path.abspath, found)
-    return [SourceFile(p, _camera(p, camera, camera_pattern)) for p in dict.fromkeys(paths)]
+            for path in sorted(glob.glob(source, recursive=True)):
+                look = search.folder if os.path.isdir(path) else search.any_file
+                look(os.path.abspath(path))
+        if search.met == before:
+            what = f"\n{search.found.tally}" if search.found.tally.left_out() else ""
+            reasons = "".join(f"; {reason}" for _, reason in search.found.problems)
+            raise ImageError(
+                f"no picture or video in {source}: give a file, folder or pattern{reasons}{what}"
+            )
+    search.found.files = [
+        SourceFile(path, _camera(path, camera, camera_pattern)) for path in search.paths
+    ]
+    return search.found
 
 
-def _in_folder(folder: str) -> list[str]:
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            os.path.join(root, name)
-            for name in sorted(names)
-            if Path(name).suffix.lower() in PICTURES | VIDEOS and not name.startswith(".")
-        ]
-    return found
+class _Search:
+    """Files and folders that were met, each once.
+
+    Attributes:
+        paths: of the pictures and films, in the order in which they were met.
+        met: how many of these were met, a second name of the same one counted.
+        found: what else was met.
+    """
+
+    def __init__(self):
+        self.paths: list[str] = []
+        self.met = 0
+        self.found = FoundFiles()
+        self._files: dict[tuple[int, int] | str, str] = {}  # identity -> its first name
+        self._folders: dict[tuple[int, int] | str, str] = {}
+
+    def file(self, path: str) -> None:
+        """A file, whatever its suffix."""
+        self.met += 1
+        first = self._files.setdefault(_identity(path), path)
+        if first is path:
+            self.paths.append(path)
+        elif first != path:
+            kind = SourceFile(path).kind
+            self.found.tally.leave(kind, "another name of a file above", f"{path} is {first}")
+
+    def any_file(self, path: str) -> None:
+        """A file, if it is a picture or film by its suffix."""
+        name = os.path.basename(path)
+        suffix = Path(name).suffix.lower()
+        if name.startswith("."):
+            self.found.tally.leave("files", "hidden", path)
+        elif suffix in PICTURES or suffix in VIDEOS:
+            self.file(path)
+        else:
+            self.found.tally.leave("files", f"suffix {suffix}" if suffix else "no suffix", path)
+
+    def folder(self, top: str) -> None:
+        """All that is below a folder; names in order, and files before folders."""
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            first = self._folders.setdefault(_identity(folder), folder)
+            if first is not folder:
+                self.met += 1
+                if first != folder:
+                    example = f"{folder} is {first}"
+                    self.found.tally.leave("folders", "another name of a folder above", example)
+                continue
+            if _is_above(folder, top):
+                self.found.tally.leave("folders", "a link to a folder above", folder)
+                continue
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                reason = f"{folder} cannot be listed: {error.strerror or error}"
+                self.found.problems.append((folder, reason))
+                self.found.tally.leave("folders", "cannot be listed", folder)
+                continue
+            folders = []
+            for entry in entries:
+                if not os.path.isdir(entry.path):
+                    self.any_file(entry.path)
+                elif entry.name.startswith("."):
+                    self.found.tally.leave("folders", "hidden", entry.path)
+                else:
+                    folders.append(entry.path)
+            waiting += reversed(folders)
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """The same for all names of one file or folder; some file systems number none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
+
+
+def _is_above(folder: str, top: str) -> bool:
+    """Whether a folder below ``top`` is a link to what holds ``top``."""
+    folder, top = os.path.realpath(folder), os.path.realpath(top)
+    return folder != top and os.path.commonpath([folder, top]) == folder
 
 
 def _camera(path: str, camera: str | None, pattern: str | None) -> str:
@@ -112,35 +225,52 @@ def _camera(path: str, camera: str | None, pattern: str | None) -> str:
     return Path(path).parent.name if camera is None else camera
 
 
-def read_frames(file: SourceFile, every: int = 1, start: datetime | None = None) -> Iterator[Frame]:
+def read_frames(
+    file: SourceFile,
+    every: int = 1,
+    start: datetime | None = None,
+    remarks: list[str] | None = None,
+) -> Iterator[Frame]:
     """The frames of a file.
 
     Args:
-        file: a picture, which is one frame, or a video.
-        every: read every N-th frame of a video.
-        start: when the video begins, or the picture was taken; None: as the file says.
+        file: a picture, which is one frame, or a film.
+        every: each N-th frame of a film.
+        start: when the film begins, or the picture was taken; None: as the file says.
+        remarks: gets what is to be known about the frames and times of a film.
 
     Raises:
-        ImageError: it cannot be read, or a video breaks off; then after its sound frames.
+        ImageError: it cannot be read, or not all of it; then after its sound frames.
     """
-    if file.is_video:
-        yield from _read_video(file.path, every, start)
-    else:
+    if not file.is_video:
         image = read_image(file.path)
         yield Frame(image, 0, 0.0, to_milliseconds(start or taken(file.path)))
+        return
+    with Film(file.path) as film:
+        start = start or _creation_time(film.metadata)
+        try:
+            for index, seconds, image in film.frames(every):
+                when = start and start + timedelta(seconds=seconds)
+                yield Frame(image, index, seconds, to_milliseconds(when))
+        finally:
+            if remarks is not None:
+                remarks += [f"{file.path} {remark}" for remark in film.remarks]
+        if film.damaged:
+            raise ImageError(
+                f"{file.path} is damaged: {film.damaged} of its packets, whose frames are missing"
+            )
 
 
 def taken(path: str) -> datetime | None:
     """When a picture was taken, by its EXIF data."""
     try:
-        with open(path, "rb") as file:
-            is_jpeg = file.read(2) == b"\xff\xd8"
-        # Opened so, a JPEG may be larger than Pillow would decode, as those of 200 megapixels are.
-        with JpegImageFile(path) if is_jpeg else Image.open(path) as image:
-            exif = image.getexif().get_ifd(_EXIF_IFD)
-        when = datetime.strptime(str(exif[_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-        return datetime.fromisoformat(f"{when.isoformat()}{str(exif.get(_OFFSET, '')).strip()}")
-    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError):
+        with open_header(path) as header:
+            exif = header.getexif().get_ifd(_EXIF_IFD)
+            text = str(exif[_TAKEN]).strip("\0 ")
+            when = datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+            offset = str(exif.get(_OFFSET, "")).strip("\0 ")
+            return datetime.fromisoformat(f"{when.isoformat()}{offset}")
+    except ImageError:
         return None
 
 
@@ -148,39 +278,23 @@ def count_frames(file: SourceFile, every: int = 1) -> int:
     """About how many frames :func:`read_frames` will give; for the progress bar."""
     if not file.is_video:
         return 1
-    av = optional_module("av", "gallery", GalleryError)
     try:
-        with av.open(file.path) as container:
-            stream = container.streams.video[0]
-            seconds = (container.duration or 0) / 1e6
-            return max(1, int(stream.frames or seconds * float(stream.average_rate or 25)) // every)
-    except (av.error.FFmpegError, IndexError, OSError):
+        with Film(file.path) as film:
+            return film.count(every)
+    except ImageError:
         return 1
 
 
-def _read_video(path: str, every: int, start: datetime | None) -> Iterator[Frame]:
-    av, seconds = optional_module("av", "gallery", GalleryError), 0.0
-    try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise ImageError(f"{path} has no pictures, only sound")
-            start = start or _creation_time(container.metadata)
-            container.streams.video[0].thread_type = "AUTO"
-            for index, frame in enumerate(container.decode(video=0)):
-                seconds = frame.time or 0.0
-                if index % every == 0:
-                    when = start and start + timedelta(seconds=seconds)
-                    yield Frame(_upright(frame), index, seconds, to_milliseconds(when))
-    except (av.error.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        what = f"breaks off after {seconds:.1f} s" if seconds else "is not a readable video"
-        raise ImageError(f"{path} {what}: {reason}") from error
+def frame_size(file: SourceFile) -> tuple[int, int]:
+    """(height, width) of the frames of a file, by its header.
 
-
-def _upright(frame) -> np.ndarray:
-    """(H, W, 3) BGR; a phone that was held upright stores the angle beside the pictures."""
-    turns = round(getattr(frame, "rotation", 0) / 90)
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24"), turns))
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if not file.is_video:
+        return image_size(file.path)
+    with Film(file.path) as film:
+        return film.size
 
 
 def _creation_time(metadata: dict) -> datetime | None:
@@ -191,26 +305,13 @@ def _creation_time(metadata: dict) -> datetime | None:
     return when if when.year > 1970 else None  # a camera without a clock writes 1904 or 1970
 
 
-def read_frame_at(path: str, seconds: float) -> np.ndarray:
-    """(H, W, 3) BGR, the frame of a video at that time, or its last one before."""
-    av, last = optional_module("av", "gallery", GalleryError), None
-    try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise ImageError(f"{path} has no pictures, only sound")
-            container.seek(int(seconds * 1e6), backward=True)
-            for frame in container.decode(video=0):
-                last = frame
-                if (frame.time or 0.0) >= seconds - 1e-3:
-                    break
-    except (av.error.FFmpegError, OSError) as error:
-        if last is None:
-            raise ImageError(f"{path} is not a readable video: {error}") from error
-    if last is None:
-        raise ImageError(f"{path} has no frame at {seconds:g} s")
-    return _upright(last)
-
-
 def read_scene(path: str, seconds: float = 0.0) -> np.ndarray:
-    """(H, W, 3) BGR, a picture, or the frame of a video at that time."""
-    return read_frame_at(path, seconds) if SourceFile(path).is_video else read_image(path)
+    """(H, W, 3) BGR, a picture, or the frame that a film shows at a second.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if not SourceFile(path).is_video:
+        return read_image(path)
+    with Film(path) as film:
+        return film.frame_at(seconds)

@@ -1,7 +1,7 @@
 """Which files are found, and what is read from every kind of them, sound or broken."""
 
+import os
 import struct
-import sys
 import zlib
 from datetime import datetime, timedelta, timezone
 
@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from person_search.errors import GalleryError, ImageError
+from person_search.errors import ImageError
 from person_search.gallery.persons import NO_TIME, to_milliseconds
 from person_search.gallery.sources import (
+    FoundFiles,
     SourceFile,
     count_frames,
     find_files,
+    frame_size,
     read_frames,
     read_scene,
     taken,
@@ -23,7 +25,7 @@ from person_search.gallery.sources import (
 from person_search.images import read_image
 
 pytest.importorskip("av", reason="needs the extra: pip install -e '.[gallery]'")
-from films import film, gray  # noqa: E402
+from films import film, number  # noqa: E402
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -34,8 +36,8 @@ def touch(*paths) -> None:
         path.touch()
 
 
-def names(files: list[SourceFile], root) -> list[str]:
-    return [f.path.removeprefix(f"{root}/") for f in files]
+def names(found: FoundFiles, root) -> list[str]:
+    return [f.path.removeprefix(f"{root}/") for f in found.files]
 
 
 def test_folders_patterns_and_files(tmp_path):
@@ -45,8 +47,8 @@ def test_folders_patterns_and_files(tmp_path):
     )
     found = find_files([str(tmp_path / "a"), str(tmp_path / "b.xyz"), str(tmp_path / "a/1*")])
     assert names(found, tmp_path) == ["a/1.png", "a/2.JPG", "a/deep/人 ü.mp4", "b.xyz"]
-    assert [f.is_video for f in found] == [False, False, True, False]
-    assert [f.camera for f in found[:3]] == ["a", "a", "deep"]
+    assert [f.is_video for f in found.files] == [False, False, True, False]
+    assert [f.camera for f in found.files[:3]] == ["a", "a", "deep"]
     assert names(find_files([str(tmp_path / "**/*.mp4")]), tmp_path) == ["a/deep/人 ü.mp4"]
 
 
@@ -54,7 +56,7 @@ def test_cameras(tmp_path):
     touch(tmp_path / "yard" / "c3s1_7.jpg")
     path = str(tmp_path / "yard")
     cameras = [
-        find_files([path], *how)[0].camera
+        find_files([path], *how).files[0].camera
         for how in ((), ("door",), (None, r"c(\d)s"), (None, r"c\d"), (None, r"d(\d)s"), ("",))
     ]
     assert cameras == ["yard", "door", "3", "c3", "", ""]
@@ -65,6 +67,74 @@ def test_a_source_that_names_nothing(tmp_path, source):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no picture or video in .*: give a file, folder or"):
         find_files([str(tmp_path / source)])
+
+
+def lines(found: FoundFiles) -> list[str]:
+    """The table of what was left out, with single spaces."""
+    return [" ".join(line.split()) for line in str(found.tally).splitlines()[1:]]
+
+
+def test_what_is_no_picture_is_counted_by_its_suffix(tmp_path):
+    touch(
+        *(tmp_path / "a" / n for n in "1.jpg 2.HEIC 3.jfif 4.3gp x.txt y.TXT README .x.jpg".split())
+    )
+    touch(tmp_path / "a/.git/x.jpg")
+    found = find_files([str(tmp_path / "a")])
+    assert names(found, tmp_path) == ["a/1.jpg", "a/2.HEIC", "a/3.jfif", "a/4.3gp"]
+    assert lines(found) == [
+        f"folders 0 1 hidden ({tmp_path}/a/.git)",
+        f"files 0 1 hidden ({tmp_path}/a/.x.jpg)",
+        f"1 no suffix ({tmp_path}/a/README)",
+        f"2 suffix .txt ({tmp_path}/a/x.txt)",
+    ]
+
+
+def test_links_are_followed_once(tmp_path):
+    touch(*(tmp_path / n for n in ("disk/cam1/1.jpg", "site/cam2/2.jpg", "site/cam2/3.jpg")))
+    (tmp_path / "site/cam1").symlink_to("../disk/cam1")
+    (tmp_path / "site/cam2/up").symlink_to("..")
+    (tmp_path / "site/cam2/top").symlink_to("../..")
+    (tmp_path / "site/cam2/me").symlink_to("me")
+    (tmp_path / "site/cam3").symlink_to("cam2")
+    (tmp_path / "site/cam2/4.jpg").symlink_to("2.jpg")
+    (tmp_path / "site/cam2/5.jpg").hardlink_to(tmp_path / "site/cam2/3.jpg")
+    found = find_files(
+        [str(tmp_path / "site"), str(tmp_path / "site/cam1"), str(tmp_path / "site")]
+    )
+    assert names(found, tmp_path) == ["site/cam1/1.jpg", "site/cam2/2.jpg", "site/cam2/3.jpg"]
+    assert [f.camera for f in found.files] == ["cam1", "cam2", "cam2"]
+    site = tmp_path / "site"
+    assert lines(found) == [
+        f"pictures 0 2 another name of a file above ({site}/cam2/4.jpg is {site}/cam2/2.jpg)",
+        f"files 0 1 no suffix ({site}/cam2/me)",
+        f"folders 0 1 a link to a folder above ({site}/cam2/top)",
+        f"2 another name of a folder above ({site}/cam2/up is {site})",
+    ]
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    touch(tmp_path / "a/1.jpg", tmp_path / "closed/2.jpg", tmp_path / "z/3.jpg")
+    scan = os.scandir
+
+    def closed(folder):
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = find_files([str(tmp_path)])
+    assert names(found, tmp_path) == ["a/1.jpg", "z/3.jpg"]
+    reason = f"{tmp_path}/closed cannot be listed: Permission denied"
+    assert found.problems == [(f"{tmp_path}/closed", reason)]
+    with pytest.raises(ImageError, match="no picture or video in .*cannot be listed: Permission"):
+        find_files([str(tmp_path / "closed")])
+
+
+def test_a_pattern_that_names_folders(tmp_path):
+    touch(*(tmp_path / n for n in ("a/1.jpg", "b/deep/2.jpg", "c.txt", "d.jpg")))
+    found = find_files([str(tmp_path / "*")])
+    assert names(found, tmp_path) == ["a/1.jpg", "b/deep/2.jpg", "d.jpg"]
+    assert lines(found) == [f"files 0 1 suffix .txt ({tmp_path}/c.txt)"]
 
 
 # ---------------------------------------------------------------------------------------- pictures
@@ -169,110 +239,59 @@ def test_a_truncated_jpeg(tmp_path, street_frames):
         read_image(str(path))
 
 
-# ------------------------------------------------------------------------------------------ videos
+# ------------------------------------------------------------------------------------------- films
 
 
-def test_a_video(tmp_path):
+def test_a_film(tmp_path):
     path = film(tmp_path / "film.mp4", codec="mpeg4", created="2026-05-01T12:00:00Z")
     frames = list(read_frames(SourceFile(str(path)), every=6))
-    assert [f.index for f in frames] == [gray(f.image) for f in frames] == [0, 6, 12, 18]
+    assert [f.index for f in frames] == [number(f.image) for f in frames] == [0, 6, 12, 18]
     assert [f.seconds for f in frames] == pytest.approx([0, 0.6, 1.2, 1.8])
     assert [f.time - to_milliseconds(NOON) for f in frames] == [0, 600, 1200, 1800]
     assert count_frames(SourceFile(str(path))) == 20
     assert count_frames(SourceFile(str(path)), every=6) == 3
+    assert frame_size(SourceFile(str(path))) == (64, 96)
     moved = next(read_frames(SourceFile(str(path)), start=NOON + timedelta(days=1)))
     assert moved.time == to_milliseconds(NOON + timedelta(days=1))
+    for frame in frames:
+        np.testing.assert_array_equal(read_scene(str(path), frame.seconds), frame.image)
 
 
-def test_a_frame_at_a_time(tmp_path):
-    path = str(film(tmp_path / "film.mp4", codec="mpeg4"))
-    for seconds, frame in ((0, 0), (0.6, 6), (1.7, 17), (99, 19)):
-        assert gray(read_scene(path, seconds)) == frame
-    for frame in read_frames(SourceFile(path), every=7):
-        np.testing.assert_array_equal(read_scene(path, frame.seconds), frame.image)
+def test_times_are_those_of_the_start_and_not_of_the_clock(tmp_path):
+    path = film(tmp_path / "film.ts", codec="mpeg2video", muxing={"output_ts_offset": "3600"})
+    frames = list(read_frames(SourceFile(str(path)), start=NOON))
+    assert frames[0].time == to_milliseconds(NOON) and frames[0].seconds == 0
+    assert frames[10].time == to_milliseconds(NOON) + 1000
 
 
-def test_a_video_that_says_not_when_it_was_made(tmp_path):
+def test_a_film_that_says_not_when_it_was_made(tmp_path):
     for created in ("", "1970-01-01T00:00:00Z", "1904-01-01T00:00:00Z"):
         path = film(tmp_path / "film.mp4", frames=2, codec="mpeg4", created=created)
         assert next(read_frames(SourceFile(str(path)))).time == NO_TIME
 
 
-def test_a_video_of_an_upright_phone(tmp_path):
-    """The track's matrix says: turn clockwise by 90 degrees; the white corner goes to the right."""
-    path = film(tmp_path / "film.mp4", frames=2, codec="mpeg4")
+def test_a_damaged_film_says_so_after_its_sound_frames(tmp_path):
+    path, found = film(tmp_path / "film.mov"), []
     content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 4 + 20 + 16  # version, times and track, layer and volume
-    upright = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 64 << 16, 0, 1 << 30)
-    content[at : at + 36] = upright
+    starts = [i for i in range(len(content)) if content[i : i + 3] == b"\xff\xd8\xff"]
+    content[starts[7] : starts[8]] = bytes(starts[8] - starts[7])
     path.write_bytes(content)
-    frame = next(read_frames(SourceFile(str(path))))
-    assert frame.image.shape == (96, 64, 3)
-    assert frame.image[:12, -12:].mean() > 240 and frame.image[:12, :12].mean() < 15
-    assert read_scene(str(path)).shape == (96, 64, 3)
-
-
-def test_a_broken_tail_costs_the_tail_only(tmp_path):
-    path = film(tmp_path / "film.avi")
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-    found = []
-    try:
+    with pytest.raises(ImageError, match="film.mov is damaged: 1 of its packets, whose frames"):
         found.extend(read_frames(SourceFile(str(path))))
-    except ImageError as error:  # some containers end in silence
-        assert "breaks off after" in str(error)
-    assert 0 < len(found) < 20
-    assert [gray(f.image) for f in found] == list(range(len(found)))
+    assert len(found) == 19
 
 
-def test_a_video_that_breaks_off_says_where(tmp_path, monkeypatch):
-    import av
-
-    path = film(tmp_path / "film.mp4", codec="mpeg4")
-    decode = av.container.InputContainer.decode
-
-    def broken(container, *args, **kwargs):
-        for i, frame in enumerate(decode(container, *args, **kwargs)):
-            if i == 15:
-                raise av.error.InvalidDataError(1, "Invalid data found")
-            yield frame
-
-    class Broken:
-        def __init__(self, container):
-            self.container = container
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.container.close()
-
-        def __getattr__(self, name):
-            return getattr(self.container, name)
-
-        def decode(self, **kwargs):
-            return broken(self.container, **kwargs)
-
-    real = av.open
-    monkeypatch.setattr(av, "open", lambda path: Broken(real(path)))
-    found = []
-    with pytest.raises(ImageError, match=r"breaks off after 1\.4 s: Invalid data found"):
-        found.extend(read_frames(SourceFile(str(path)), every=5))
-    assert [f.index for f in found] == [0, 5, 10]
+def test_what_is_to_be_known_about_a_film(tmp_path):
+    path = film(tmp_path / "film.h264", codec="libx264")
+    remarks: list[str] = []
+    list(read_frames(SourceFile(str(path)), remarks=remarks))
+    assert remarks == [f"{path} stores no times: 25 frames make a second"]
 
 
-def test_videos_that_are_none(tmp_path):
+def test_what_is_no_film(tmp_path):
     path = tmp_path / "film.mp4"
-    for content in (b"", b"text", film(tmp_path / "x.mp4", codec="mpeg4").read_bytes()[:-300]):
-        path.write_bytes(content)
-        for read in (lambda f: list(read_frames(f)), lambda f: read_scene(f.path, 1.0)):
-            with pytest.raises(ImageError, match="is not a readable video") as error:
-                read(SourceFile(str(path)))
-            assert "\n" not in str(error.value)
-        assert count_frames(SourceFile(str(path))) == 1
-
-
-def test_missing_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(GalleryError, match=r"needs the package av: pip install"):
-        next(read_frames(SourceFile(str(tmp_path / "film.mp4"))))
+    path.write_bytes(b"text")
+    for read in (lambda f: list(read_frames(f)), lambda f: read_scene(f.path, 1.0), frame_size):
+        with pytest.raises(ImageError, match="is not a readable video"):
+            read(SourceFile(str(path)))
+    assert count_frames(SourceFile(str(path))) == 1

@@ -19,8 +19,9 @@ from person_search.structures import GalleryModel
 from ..persons import Filter, Hit, Matches, Persons, to_datetime
 
 MODEL_NOTE = "model"
-FILE_NOTE = "file:"
-"""Names of the notes in a gallery: its model, and how each file was read (prefix + path)."""
+FILE_NOTE, BEGUN_NOTE = "file:", "begun:"
+"""Names of the notes in a gallery: its model, how each file was read that was indexed to its end,
+and how those are read of which some rows may be there (prefix + path)."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,15 @@ class GalleryIndex(ABC):
 
     def files(self) -> dict[str, str]:
         """Path -> how it was read, of every file that was indexed to its end."""
-        notes = self.read_notes(FILE_NOTE)
-        return {name.removeprefix(FILE_NOTE): text for name, text in notes.items()}
+        return self._notes_of_files(FILE_NOTE)
+
+    def begun_files(self) -> dict[str, str]:
+        """Path -> how it was being read, of files that may have some of their rows only."""
+        return self._notes_of_files(BEGUN_NOTE)
+
+    def _notes_of_files(self, prefix: str) -> dict[str, str]:
+        notes = self.read_notes(prefix)
+        return {name.removeprefix(prefix): text for name, text in notes.items()}
 
     def contents(self) -> Contents:
         """Cameras and span of time; reads all rows, without their embeddings."""
@@ -163,17 +171,31 @@ class GalleryIndex(ABC):
             times += [known.min(), known.max()] if len(known) else []
         return Contents(cameras, *(to_datetime(f(times)) for f in (min, max) if times))
 
+    def begin_files(self, stamps: Mapping[str, str]) -> None:
+        """Remember that rows of files are about to be written, and how the files are read."""
+        self.write_notes({BEGUN_NOTE + path: stamp for path, stamp in stamps.items()})
+
     def write_files(self, stamps: Mapping[str, str]) -> None:
         """Remember that files were indexed to their ends, and how they were read."""
         self.write_notes({FILE_NOTE + path: stamp for path, stamp in stamps.items()})
+        self.end_files(list(stamps))
+
+    def end_files(self, paths: list[str]) -> None:
+        """Forget that files have begun: they are whole, or gone."""
+        self.delete_notes([BEGUN_NOTE + path for path in paths])
 
     def delete_files(self, paths: list[str]) -> int:
-        """Remove files with all their persons; returns how many persons."""
-        removed = sum(
-            self.delete(Filter(pictures=tuple(paths[i : i + 500])))
-            for i in range(0, len(paths), 500)
-        )
-        self.delete_notes([FILE_NOTE + path for path in paths])
+        """Remove files with all their persons; returns how many persons.
+
+        Whenever it is interrupted, what is left is either a whole file, or one that has begun.
+        """
+        removed = 0
+        for i in range(0, len(paths), 500):
+            some = paths[i : i + 500]
+            self.begin_files(dict.fromkeys(some, ""))
+            self.delete_notes([FILE_NOTE + path for path in some])
+            removed += self.delete(Filter(pictures=tuple(some)))
+            self.end_files(some)
         return removed
 
     def _remember(self, model: GalleryModel | None) -> None:
