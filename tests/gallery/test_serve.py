@@ -1,5 +1,6 @@
 """The server as a browser and as an attacker see it: real requests, and a real Chromium."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -238,6 +239,7 @@ def test_every_answer_forbids_what_is_elsewhere(served):
         ("POST", "/gradio_api/queue/join", {"content-length": "101"}, 413),
         ("POST", "/gradio_api/queue/join", {"content-length": "-1"}, 411),
         ("POST", "/gradio_api/queue/join", {}, 411),
+        ("POST", "/gradio_api/queue/join", {"content-length": "9", "transfer-encoding": "x"}, 411),
         ("POST", "/gradio_api/run/drop", {"content-length": "9"}, 404),
         ("POST", "/gradio_api/component_server", {"content-length": "9"}, 404),
     ],
@@ -249,6 +251,70 @@ def test_the_gate(method, path, headers, status):
 
 def test_a_server_for_everybody_may_be_asked_under_any_name():
     assert Gate(None, None, 100).refusal("GET", "/", {"host": "people.example"}) is None
+
+
+@pytest.mark.parametrize(
+    "text, status",
+    [
+        ("Basic " + base64.b64encode("anna:pässword:1".encode()).decode(), None),
+        ("basic " + base64.b64encode(":pässword:1".encode()).decode(), None),
+        ("Basic " + base64.b64encode(b"anna:password").decode(), 401),
+        ("Basic " + base64.b64encode(b"p\xffssword").decode(), 401),
+        ("Bearer x", 401),
+        ("Basic ?", 401),
+        ("", 401),
+    ],
+)
+def test_a_password(text, status):
+    gate = Gate(None, None, 100, "pässword:1")
+    for path in ("/", "/assets/a.js", "/nowhere"):
+        expected = 404 if path == "/nowhere" and status is None else status
+        assert gate.refusal("GET", path, {"authorization": text}) == expected
+
+
+def through(gate: Gate, parts: list, length: int) -> tuple[int, list[bytes]]:
+    """The status of a POST whose body comes in parts, None for one that never comes; and what
+    the application behind the gate got."""
+    got, sent, waiting = [], [], list(parts)
+
+    async def app(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            got.append(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():
+        part = waiting.pop(0)
+        if part is None:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": part, "more_body": bool(waiting)}
+
+    async def send(message):
+        sent.append(message)
+
+    gate.app = app
+    headers = [(b"content-length", str(length).encode())]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/gradio_api/queue/join",
+        "headers": headers,
+    }
+    asyncio.run(gate(scope, receive, send))
+    return sent[0]["status"], got
+
+
+def test_a_body_is_counted_as_it_arrives(monkeypatch):
+    monkeypatch.setattr("person_search.gallery.serve.gate.PATIENCE", 0.05)
+    gate = Gate(None, None, most_bytes=100)
+    assert through(gate, [b"abc", b"def"], 6) == (200, [b"abc", b"def"])
+    assert through(gate, [b"abc", b"def" * 100], 6) == (413, [])
+    assert through(gate, [b"abc", None], 6) == (408, [])
+    assert gate._arriving == 0
+    gate._arriving = 390
+    assert through(gate, [b"abcdef" * 2], 12) == (503, [])
 
 
 # ----------------------------------------------------------------------------------------- command
