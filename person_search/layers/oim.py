@@ -44,22 +44,40 @@ class OIMLoss(nn.Module):
         self.register_buffer("queue", torch.zeros(queue_size, dim))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, embeddings: Tensor, ids: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, ids: Tensor, positives: Tensor | None = None) -> Tensor:
         """Unit embeddings (R, D) and person ids (R,) to a scalar; learns them in training.
 
         Ids are in [0, L), UNLABELED or BACKGROUND, which is left out. R may be 0. Computed in
         float32, also under autocast. In training it is collective: every rank has to call it.
+
+        With ``positives`` p, each person without identity is an identity of its own, too: the mean
+        is also over them, of ``-log softmax(scale * [V; U; p] x)[p]``. For example with scale 1,
+        V = [(1, 0)], an empty queue, x = (0, 1) and p = (0, 1) the logits are (0, 1), and the loss
+        of that person is log(1 + e) - 1 = .31.
+
+        Args:
+            embeddings, ids: see above.
+            positives: (R, D) unit rows without gradient, what persons without identity are to be
+                recognized as, such as their other views. A row of zeros: nothing, which leaves the
+                person out. Rows of other persons are not read.
 
         Raises:
             ValueError: an id is outside of the table.
         """
         if len(ids) > 0 and ids.max() >= len(self.table):
             raise ValueError(f"person id {ids.max()}, but a table of {len(self.table)} identities")
-        labeled = ids >= 0
+        classified = ids >= 0
+        if positives is not None:
+            classified |= (ids == UNLABELED) & positives.any(dim=1)
         embeddings = embeddings.float()
-        logits = self.logits(embeddings[labeled])
+        logits, targets = self.logits(embeddings[classified]), ids[classified]
+        if positives is not None:
+            own = self.scale * (embeddings * positives.float())[classified].sum(dim=1)
+            own = own.masked_fill(targets >= 0, -torch.inf)
+            targets = torch.where(targets >= 0, targets, logits.shape[1])
+            logits = torch.cat([logits, own[:, None]], dim=1)
         # The mean over nothing is not a number.
-        loss = F.cross_entropy(logits, ids[labeled]) if labeled.any() else logits.sum() * 0.0
+        loss = F.cross_entropy(logits, targets) if len(targets) else logits.sum() * 0.0
         if self.training:
             self._learn(*gather_rows(embeddings.detach(), ids))
         return loss

@@ -252,3 +252,39 @@ def test_two_processes_learn_the_same_table_as_one(tmp_path):
             assert_same(found, expected, rtol=0, atol=0)
         assert grad.abs().sum() > 0 and torch.equal(grad, grad_of_broadcast)
     assert torch.equal(results[0][2], results[1][2])
+
+
+# Persons without identity as individuals -------------------------------------------------------
+
+
+def test_an_individual_is_classified_against_table_queue_and_itself():
+    """By hand: similarities (0, 1) with table and queue and .8 with its own other view, scale 2."""
+    oim = OIMLoss(num_ids=1, queue_size=1, dim=2, scale=2.0).eval()
+    oim.table.copy_(torch.tensor([[1.0, 0.0]]))
+    oim.queue.copy_(torch.tensor([[0.0, 1.0]]))
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    ids = torch.tensor([UNLABELED, 0, BACKGROUND, UNLABELED])
+    positives = torch.tensor([[0.6, 0.8], [0.6, 0.8], [0.6, 0.8], [0.0, 0.0]])
+    individual = math.log(1 + math.exp(2) + math.exp(1.6)) - 1.6
+    labeled = math.log(math.exp(2) + 1) - 2  # its positive is not read
+    # The background and the last one, whom the other view does not show, are left out.
+    assert oim(x, ids, positives).item() == pytest.approx((individual + labeled) / 2, rel=1e-5)
+    assert oim(x, ids).item() == pytest.approx(labeled, rel=1e-5)
+
+
+def test_individuals_enter_the_queue_after_the_loss_like_all_without_identity():
+    oim = OIMLoss(num_ids=1, queue_size=3, dim=2, scale=1.0).train()
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0]], requires_grad=True)
+    positives = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    oim(x, torch.tensor([UNLABELED, UNLABELED]), positives).backward()
+    assert oim.queue.tolist() == [[0, 1], [1, 0], [0, 0]] and oim.position == 2
+    assert x.grad[0].any() and not x.grad[1].any()
+
+
+@pytest.mark.parametrize("ids", [[], [BACKGROUND], [UNLABELED]])
+def test_no_individual_with_another_view_gives_0(ids):
+    oim = OIMLoss(num_ids=2, queue_size=1, dim=3)
+    x = torch.randn(len(ids), 3, requires_grad=True)
+    loss = oim(x, torch.tensor(ids, dtype=torch.int64), torch.zeros(len(ids), 3))
+    loss.backward()
+    assert loss.item() == 0 and not x.grad.any()

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
 
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
@@ -15,6 +15,7 @@ from person_search.modeling.meta_arch.hybrid.pretrainer import (
     _pair,
     _valid_pixels,
 )
+from person_search.modeling.roi_heads.hybrid_heads import other_views
 
 KINDS = {"toy_crowd": "detection", "toy_city": "detection", "toy_a": "reid", "toy_b": "reid"}
 NAE_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_oim"}
@@ -100,9 +101,12 @@ def test_losses_of_any_batch(build, batch, name):
             assert p.grad is not None and p.grad.isfinite().all(), parameter
 
 
-def test_losses_of_the_two_kinds_weigh_as_in_one_batch(build, batch, monkeypatch):
-    """As their numbers of images; that of identities as their numbers of labeled persons."""
-    model = build("MODEL.HYBRID.ALIGN", ())
+@pytest.mark.parametrize("individuals, share_of_ids", [(True, 2 / 6), (False, 1 / 4)])
+def test_losses_of_the_two_kinds_weigh_as_in_one_batch(
+    build, batch, monkeypatch, individuals, share_of_ids
+):
+    """As their numbers of images; that of identities as their numbers of classified persons."""
+    model = build("MODEL.HYBRID.ALIGN", (), "MODEL.HYBRID.INDIVIDUALS", individuals)
     see, parts = HybridPretrainer._run_views, []
 
     def noting(self, inputs):
@@ -114,10 +118,10 @@ def test_losses_of_the_two_kinds_weigh_as_in_one_batch(build, batch, monkeypatch
     losses = model(batch([[U, 3]], [[0], [1], [2], [U]]))
     assert [number for number, _ in parts] == [1, 4]
     for name in NAE_LOSSES:
-        share = 1 / 4 if name == "loss_oim" else 1 / 5
+        share = share_of_ids if name == "loss_oim" else 1 / 5
         expected = share * parts[0][1][name] + (1 - share) * parts[1][1][name]
         torch.testing.assert_close(losses[name], expected)
-    losses = model(batch([[U], [U]], [[0], [1]]))
+    losses = model(batch([[], []], [[0], [1]]))
     torch.testing.assert_close(losses["loss_oim"], parts[-1][1]["loss_oim"])
 
 
@@ -137,6 +141,47 @@ def test_persons_with_identity_and_those_hardly_visible_are_not_compared():
     two.gt_person_ids = torch.tensor([U, U, U, U, 7])
     rows, others = _pair(one, two)
     assert list(zip(rows.tolist(), others.tolist(), strict=True)) == [(0, 3), (1, 2), (4, 0)]
+
+
+def test_the_other_view_of_a_proposal():
+    """Persons 5 and 7, then 7 and 8; a proposal of 6, whom no view shows; and an empty view."""
+
+    def instances(**fields) -> Instances:
+        return Instances((9, 9), **fields)
+
+    persons = [
+        instances(gt_index=torch.tensor([5, 7]), embeddings=torch.tensor([[3.0, 0], [0, 2]])),
+        instances(gt_index=torch.tensor([-1]), embeddings=torch.ones(1, 2)),
+        instances(gt_index=torch.tensor([7, 8]), embeddings=torch.tensor([[3.0, 4], [1, 0]])),
+        instances(gt_index=torch.zeros(0, dtype=torch.int64), embeddings=torch.zeros(0, 2)),
+    ]
+    proposals = [
+        instances(gt_index=torch.tensor([7, 5, 6, 7])),
+        instances(gt_index=torch.tensor([-1])),
+        instances(gt_index=torch.tensor([8, 7])),
+        instances(proposal_boxes=Boxes(torch.ones(1, 4))),  # as detectron2 leaves background
+    ]
+    expected = [[0.6, 0.8], [0, 0], [0, 0], [0.6, 0.8], [0, 0], [0, 0], [0, 1], [0, 0]]
+    torch.testing.assert_close(other_views(proposals, persons), torch.tensor(expected))
+
+
+def test_a_person_without_identity_is_recognized_in_the_other_view(build, batch):
+    """The loss of identities of a step, recomputed from what the head was given."""
+    model = build("MODEL.HYBRID.ALIGN", ())
+    oim, calls = model.roi_heads.reid.head.oim, []
+    oim.register_forward_pre_hook(lambda _, args: calls.append((*args, oim.table.clone())))
+    losses = model(batch([[U, 3]], []))
+    ((rows, ids, positives, table),) = calls
+    persons = ids >= UNLABELED
+    assert {U, 3} <= set(ids.tolist()) and positives[persons].any(dim=1).all()
+    expected = []
+    for x, number, own in zip(rows[persons], ids[persons], positives[persons], strict=True):
+        known = torch.cat([30 * table @ x, torch.zeros(len(oim.queue))])  # the queue is empty
+        if number < 0:
+            number, known = torch.tensor(len(known)), torch.cat([known, 30 * (own @ x)[None]])
+        expected.append(F.cross_entropy(known, number))
+    torch.testing.assert_close(losses["loss_oim"], torch.stack(expected).mean())
+    assert not positives.requires_grad
 
 
 def test_the_siamese_loss_is_the_mean_over_images_of_the_mean_over_their_persons(build, batch):

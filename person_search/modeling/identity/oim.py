@@ -107,7 +107,11 @@ class OIMHead(IdentityHead):
         return torch.cat([project(self.pool(maps[stage])) for stage, project in projectors], dim=1)
 
     def losses(
-        self, maps: dict[str, Tensor], rows: Tensor, person_ids: Tensor
+        self,
+        maps: dict[str, Tensor],
+        rows: Tensor,
+        person_ids: Tensor,
+        positives: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss of the labeled RoIs; unlabeled persons enter the queue.
 
@@ -115,10 +119,11 @@ class OIMHead(IdentityHead):
             maps: not read.
             rows: (R, D), what :meth:`forward` made of the maps.
             person_ids: (R,) int64: an id, UNLABELED or BACKGROUND.
+            positives: makes identities of unlabeled persons, too; see :class:`.OIMLoss`.
         """
         get_event_storage().put_scalar("reid/num_labeled", int((person_ids >= 0).sum()))
         require_known_ids(person_ids, len(self.oim.table))
-        loss = self.oim(F.normalize(rows.float()), person_ids)
+        loss = self.oim(F.normalize(rows.float()), person_ids, positives)
         return {"loss_oim": self.loss_weight * loss}
 
 

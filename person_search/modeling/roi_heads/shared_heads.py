@@ -91,12 +91,16 @@ class SharedROIHeads(EmbeddingROIHeads):
         embeddings: Tensor,
         predictions: Predictions,
         proposals: list[Instances],
+        **of_identity: Tensor | None,
     ) -> dict[str, Tensor]:
-        """Losses of detection and of identification of labeled proposals, from :meth:`run`."""
+        """Losses of detection and of identification of labeled proposals, from :meth:`run`.
+
+        ``of_identity`` is handed on to the identity head.
+        """
         person_ids = torch.cat([x.gt_person_ids for x in proposals])
         return {
             **self.box_predictor.losses(predictions, proposals),
-            **self.reid.head.losses(maps, embeddings, person_ids),
+            **self.reid.head.losses(maps, embeddings, person_ids, **of_identity),
         }
 
 

@@ -27,7 +27,7 @@ from ...roi_heads.hybrid_heads import HybridROIHeads
 from ..person_search_rcnn import PersonSearchRCNN
 from .alignment import AlignmentInputs, DomainAlignment
 
-# The loss that is a mean over labeled persons; all others of NAE are means over images.
+# The loss that is a mean over classified persons; all others of NAE are means over images.
 OIM = "loss_oim"
 
 # The alignment of the two kinds of images with each other.
@@ -59,9 +59,10 @@ class HybridPretrainer(PersonSearchRCNN):
     views of persons without identity; those of the domain classifiers. Scenes and canvases are of
     different sizes and go through the model one after the other, so batch norm sees them apart,
     and its running statistics are those of both. Their losses weigh as in one batch: as their
-    numbers of images, and that of identities as their numbers of labeled persons. SimSiam's
-    predictor follows the learning rate of all else (SimSiam keeps its own constant). Test, and
-    state that is needed there, are those of NAE, so a checkpoint is a ``MODEL.WEIGHTS`` of NAE.
+    numbers of images, and that of identities as their numbers of persons that it classifies.
+    SimSiam's predictor follows the learning rate of all else (SimSiam keeps its own constant).
+    Test, and state that is needed there, are those of NAE, so a checkpoint is a ``MODEL.WEIGHTS``
+    of NAE.
 
     Args:
         predictor: of SimSiam, (R, D) -> (R, D).
@@ -126,17 +127,28 @@ class HybridPretrainer(PersonSearchRCNN):
         if not self.training:
             return self.inference(batched_inputs)
         losses, views = defaultdict(float), {}
-        num_labeled = max(_count_labeled(batched_inputs), 1)
+        num_classified = max(self._count_classified(batched_inputs), 1)
         for kind in KINDS:
             inputs = [x for x in batched_inputs if x["kind"] == kind]
             if not inputs:
                 continue
             views[kind], of_kind = self._run_views(inputs)
-            share, of_labeled = len(inputs) / len(batched_inputs), _count_labeled(inputs)
+            of_images = len(inputs) / len(batched_inputs)
+            of_persons = self._count_classified(inputs) / num_classified
             for name, loss in of_kind.items():
-                losses[name] += loss * (of_labeled / num_labeled if name == OIM else share)
+                losses[name] += loss * (of_persons if name == OIM else of_images)
         losses["loss_siamese"] = self.siamese_weight * self._siamese_loss(views)
         return {**losses, **self._alignment_losses(views)}
+
+    def _count_classified(self, inputs: list[dict]) -> int:
+        """Persons with identity and, where these are individuals, those without, in all views."""
+        number = 0
+        for persons in (view["instances"] for x in inputs for view in x["views"]):
+            classified = persons.gt_person_ids >= 0
+            if self.roi_heads.individuals:
+                classified |= (persons.gt_person_ids == UNLABELED) & (persons.gt_index >= 0)
+            number += int(classified.sum())
+        return number
 
     def _run_views(self, inputs: list[dict]) -> tuple[Views, dict[str, Tensor]]:
         """What is made of the first views of all images, then of the second; losses of NAE."""
@@ -250,12 +262,6 @@ def _alignment_inputs(name: str, kind: str, views: Views) -> AlignmentInputs:
     )
 
 
-def _count_labeled(inputs: list[dict]) -> int:
-    """Persons with identity, in all views."""
-    views = (view for x in inputs for view in x["views"])
-    return sum(int((view["instances"].gt_person_ids >= 0).sum()) for view in views)
-
-
 def _pair(first: Instances, second: Instances) -> tuple[Tensor, Tensor]:
     """Rows of the persons without identity that can be compared, in one view and in the other."""
     same = first.gt_index[:, None] == second.gt_index
@@ -279,6 +285,10 @@ def add_hybrid_config(cfg: CN) -> None:
     where it comes from.
     """
     cfg.MODEL.HYBRID = CN()
+    # In the loss of identities (L_oim) a person without one is an identity of its own, to be
+    # recognized in the other view of its image ("each as a different identity"). False: such
+    # persons are negatives alone, in the queue, another reading of the paper.
+    cfg.MODEL.HYBRID.INDIVIDUALS = True
     # Weight of the loss between two views of persons without identity (eta)
     cfg.MODEL.HYBRID.SIAMESE_WEIGHT = 1.0
     # Adversarial alignment of domains, the data sets: "intra": those of one task, detection or
