@@ -32,6 +32,10 @@ class ImageError(DatasetError):
     """An image file that cannot be read, is truncated, or is not the picture it was said to be."""
 
 
+class TrainingError(PersonSearchError):
+    """A training that cannot go on: its loss is not finite, or memory or disk are full."""
+
+
 class WeightsError(PersonSearchError):
     """A weights file that is missing, damaged, or does not fit the model."""
 

@@ -280,7 +280,7 @@ def test_weights_that_are_none(failure, street, tmp_path):
     path.write_text("<html>404 not found</html>")
     message = failure("MODEL.WEIGHTS", path)
     assert message.startswith(f"WeightsError: {path} is not a readable weights file")
-    assert one_line(message) and "download or copy it again" in message
+    assert one_line(message) and "a web page" in message
 
 
 # -------------------------------------------------------------------------------- as users start it

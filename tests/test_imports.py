@@ -35,7 +35,7 @@ ROOMS = {
     "street": {"data", "images"},
     "importing": {"data", "images"},
     "evaluation": {"data"},
-    "engine": {"data", "evaluation", "layers", "modeling", "precision"},
+    "engine": {"config_files", "data", "evaluation", "layers", "modeling", "precision"},
     "packs": {"images"},
     "__main__": {"gallery"},
     "gallery": {

@@ -3,8 +3,9 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -14,6 +15,7 @@ from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
 from person_search.modeling.embedders.base import IDENTITY_HEAD
 
 from .convert import recognize, refuse_misfit
+from .run_folder import FINAL, RunFolder
 from .weights_file import read_weights_file
 
 logger = logging.getLogger(__name__)
@@ -45,15 +47,79 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
     def __init__(self, model: nn.Module, save_dir: str = "", *, complete: bool = False, **others):
         super().__init__(model, save_dir, **others)
         self.complete = complete
-        self._resuming = False
+        self.run = RunFolder(save_dir)
+        self.resumed_from_final = False
+        self._resuming = self._unreadable = False
+
+    def save(self, name: str, **others) -> None:
+        """See ``DetectionCheckpointer``; the file appears whole, or not at all.
+
+        Raises:
+            FloatingPointError: the weights are not finite. Nothing is written.
+            OSError: the file cannot be written. What was there before stays.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        content = {"model": self.model.state_dict()}
+        content |= {key: part.state_dict() for key, part in self.checkpointables.items()}
+        if bad := _not_finite(content["model"]):
+            raise FloatingPointError(
+                f"the training diverged: {name}.pth is not written, since its weights are not "
+                f"finite ({_names(bad)})"
+            )
+        self.run.write(f"{name}.pth", content | others)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """See ``DetectionCheckpointer``."""
+        self.run.name_latest(last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a run to be resumed, or ``last_checkpoint`` says that there was one."""
+        return bool(self.save_dir) and (self.run.newest() or self.run.named()) is not None
+
+    def get_checkpoint_file(self) -> str:
+        """See ``DetectionCheckpointer``; "" if there is none."""
+        return str(self.run.newest() or self.run.named() or "")
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
-        """See ``DetectionCheckpointer.resume_or_load``."""
-        self._resuming = resume and self.has_checkpoint()
+        """See ``DetectionCheckpointer``; resumes from the newest checkpoint that can be read.
+
+        Raises:
+            WeightsError: there are checkpoints, and none can be read.
+        """
+        if not (resume and self.has_checkpoint()):
+            return self.load(path, checkpointables=[])
+        self._resuming = True
         try:
-            return super().resume_or_load(path, resume=resume)
+            return self._resume()
         finally:
             self._resuming = False
+
+    def _resume(self) -> dict:
+        broken = []
+        for path in self.run.checkpoints():
+            self._unreadable = False
+            try:
+                rest = self.load(str(path))
+            except WeightsError as error:
+                if not self._unreadable:
+                    raise
+                logger.warning("%s. Trying the checkpoint before it", error)
+                broken.append(path.name)
+                continue
+            if broken:
+                logger.warning(
+                    "resumed from %s, the newest checkpoint that can be read (not: %s)",
+                    path, ", ".join(broken),
+                )  # fmt: skip
+            self.resumed_from_final = path.name == FINAL
+            return rest
+        if not broken:
+            self._require(self.get_checkpoint_file())
+        raise WeightsError(
+            f"the run in {self.save_dir} cannot be resumed: none of its checkpoints can be read "
+            f"({', '.join(broken)}). Start anew, without --resume and with another OUTPUT_DIR"
+        )
 
     def load(self, path: str, *args, **kwargs) -> dict:
         """See ``DetectionCheckpointer.load``; "" leaves the random initialization."""
@@ -82,7 +148,21 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             )
 
     def _load_file(self, filename: str) -> dict:
-        file = read_weights_file(filename)
+        try:
+            file = read_weights_file(filename)
+            if bad := _not_finite(file.state):
+                raise WeightsError(
+                    f"{filename} holds weights that are not finite ({_names(bad)}): the training "
+                    "that wrote it had diverged. Take an earlier checkpoint of it"
+                )
+            if self._resuming and "trainer" in self.checkpointables.keys() - file.around.keys():
+                raise WeightsError(
+                    f"{filename} holds weights, but no state of a run: to start from it, set "
+                    "MODEL.WEIGHTS, without --resume"
+                )
+        except WeightsError:
+            self._unreadable = True
+            raise
         public = recognize(file)
         state = file.state if public is None else public.state
         return {**file.around, "model": state, "public": public}
@@ -231,6 +311,10 @@ def _refuse_another_run(name: str, saved: Sequence, here: Sequence) -> None:
         "the config, and so the DATASETS.TRAIN, that it was started with; or start a new run: "
         "another OUTPUT_DIR, without --resume"
     )
+
+
+def _not_finite(state: Mapping[str, torch.Tensor]) -> list[str]:
+    return [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
 
 
 def _names(keys: Iterable[str]) -> str:

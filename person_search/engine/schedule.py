@@ -3,7 +3,10 @@
 import logging
 from collections.abc import Collection
 
+import torch
 from detectron2.config import CfgNode as CN
+from detectron2.solver import build_lr_scheduler as build_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from person_search.errors import ConfigError
 
@@ -57,6 +60,28 @@ def resolve_epochs(cfg, num_images: int, keep: Collection[str] = ()) -> None:
         cfg.SOLVER.STEPS,
         cfg.SOLVER.WARMUP_ITERS,
     )
+
+
+def build_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """The scheduler that ``SOLVER.LR_SCHEDULER_NAME`` names; steps behind the end are left out.
+
+    Raises:
+        ConfigError: the schedule has no iteration, or its keys do not fit each other.
+    """
+    solver = cfg.SOLVER
+    if solver.MAX_ITER < 1:
+        raise ConfigError(f"SOLVER.MAX_ITER is {solver.MAX_ITER}; legal: at least 1")
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.STEPS = tuple(step for step in solver.STEPS if step < solver.MAX_ITER)
+    try:
+        return build_scheduler(cfg, optimizer)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise ConfigError(
+            f"there is no schedule {solver.LR_SCHEDULER_NAME} of SOLVER.MAX_ITER {solver.MAX_ITER} "
+            f"with STEPS {tuple(solver.STEPS)} and WARMUP_ITERS {solver.WARMUP_ITERS} ({error}): "
+            "steps ascend from 1, and the warm-up ends before the training does"
+        ) from error
 
 
 def add_solver_config(cfg: CN) -> None:
