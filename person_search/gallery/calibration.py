@@ -6,6 +6,7 @@ given rate of false alarms (:mod:`person_search.evaluation.open_set`).
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from person_search import packs
 from person_search.errors import CalibrationError
 from person_search.evaluation import (
     RATES,
@@ -111,9 +113,9 @@ class Calibration:
             extrapolated=not self.curve.is_counted(rate, gallery),
         )
 
-    def save(self, weights: str) -> Path:
+    def save(self, model: GalleryModel) -> Path:
         """Write the file beside the weights; a reader sees the old one or the whole new one."""
-        path = calibration_path(weights)
+        path = calibration_path(model)
         content = {**vars(self), "curve": self.curve.as_dict()}
         try:
             with atomic_write(path) as temporary:
@@ -123,24 +125,25 @@ class Calibration:
         return path
 
     @classmethod
-    def load(cls, weights: str, model: GalleryModel) -> "Calibration":
+    def load(cls, model: GalleryModel) -> "Calibration":
         """The calibration beside the weights.
 
         Args:
-            weights: their path.
-            model: what the gallery was made with.
+            model: what the gallery was made with; its path is one that the user named.
 
         Raises:
             CalibrationError: there is none, it cannot be read, or it is of another model.
         """
-        path = calibration_path(weights)
+        path = calibration_path(model)
         to_make = "make one with person-search calibrate --data DATASET"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**{**content, "curve": OpenSetCurve.from_dict(content["curve"])})
             theirs = {name: found.model[name] for name in MODEL_FIELDS}
         except FileNotFoundError:
-            raise CalibrationError(f"{weights} has no calibration ({path}): {to_make}") from None
+            raise CalibrationError(
+                f"{model.weights} has no calibration ({path}): {to_make}"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CalibrationError(f"{path} is damaged ({error}): {to_make}") from error
         for name, ours in model_fields(model).items():
@@ -151,9 +154,12 @@ class Calibration:
         return found
 
 
-def calibration_path(weights: str) -> Path:
-    """``a/model_final.pth`` -> ``a/model_final.calibration.json``."""
-    return Path(weights).with_suffix(".calibration.json")
+def calibration_path(model: GalleryModel) -> Path:
+    """``a/model_final.pth`` -> ``a/model_final.calibration.json``; of a pack, in its folder."""
+    if model.kind == "pack":
+        folder = Path(model.weights) if os.path.isdir(model.weights) else packs.cache_folder()
+        return folder / f"{Path(model.weights).name}.calibration.json"
+    return Path(model.weights).with_suffix(".calibration.json")
 
 
 def model_fields(model: GalleryModel) -> dict:

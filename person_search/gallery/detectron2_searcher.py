@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,39 +56,8 @@ class Detectron2Searcher(Searcher):
             opts: ``KEY VALUE`` pairs that override the config.
             device: "cpu" or "cuda"; None takes a GPU if there is one.
         """
+        _require_file(weights)
         cfg = read_config(config_file, opts)
-        return cls._from_cfg(cfg, weights, device)
-
-    @classmethod
-    def from_gallery(
-        cls, gallery: GalleryIndex, weights: str | None = None, device: str | None = None
-    ) -> "Detectron2Searcher":
-        """The model that a gallery was made with; ``weights``: where they are now, if moved."""
-        model = gallery.model
-        try:
-            cfg = get_cfg()
-            add_person_search_config(cfg)
-            cfg.merge_from_other_cfg(drop_retired(CfgNode.load_cfg(model.config)))
-        except Exception as error:  # yacs raises all kinds
-            raise ConfigError(
-                f"the gallery {gallery.uri} was made by another version of this project "
-                f"({str(error).splitlines()[0]}): index into a new one with this version"
-            ) from error
-        path = weights or model.weights
-        if not os.path.isfile(path):
-            raise WeightsError(
-                f"the gallery {gallery.uri} was made with {path}, which is not there: say with "
-                "--weights where it is now"
-            )
-        if _hash_file(path) != model.weights_hash:
-            raise GalleryError(f"the gallery {gallery.uri} was made with other weights than {path}")
-        network, mapper = _build(cfg, path, device)
-        return cls(network, mapper, model)
-
-    @classmethod
-    def _from_cfg(cls, cfg: CfgNode, weights: str, device: str | None) -> "Detectron2Searcher":
-        if not os.path.isfile(weights):
-            raise WeightsError(f"no weights file {weights}: give a checkpoint of a trained model")
         network, mapper = _build(cfg, weights, device)
         cfg.MODEL.WEIGHTS = os.path.abspath(weights)
         model = GalleryModel(
@@ -99,6 +69,38 @@ class Detectron2Searcher(Searcher):
             score_thresh=cfg.TEST.SEARCH.SCORE_THRESH,
         )
         return cls(network, mapper, model)
+
+    @classmethod
+    def from_gallery(
+        cls, gallery: GalleryIndex, weights: str, device: str | None = None
+    ) -> "Detectron2Searcher":
+        """The model that a gallery was made with.
+
+        Args:
+            gallery: remembers the config, of which only known keys with plain values are taken.
+            weights: a file that the user trusts; it has to be the one that made the gallery.
+            device: "cpu" or "cuda"; None takes a GPU if there is one.
+
+        Raises:
+            GalleryError: the weights are others.
+        """
+        model = gallery.model
+        try:
+            cfg = get_cfg()
+            add_person_search_config(cfg)
+            cfg.merge_from_other_cfg(drop_retired(CfgNode.load_cfg(model.config)))
+        except Exception as error:  # yacs raises all kinds
+            raise ConfigError(
+                f"the gallery {gallery.uri} was made by another version of this project "
+                f"({str(error).splitlines()[0]}): index into a new one with this version"
+            ) from error
+        _require_file(weights)
+        if _hash_file(weights) != model.weights_hash:
+            raise GalleryError(
+                f"the gallery {gallery.uri} was made with other weights than {weights}"
+            )
+        network, mapper = _build(cfg, weights, device)
+        return cls(network, mapper, replace(model, weights=os.path.abspath(weights)))
 
     @torch.no_grad()
     def detect(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
@@ -135,6 +137,11 @@ class Detectron2Searcher(Searcher):
             scores=persons.scores.float().numpy(),
             embeds=persons.pred_embeds.float().numpy(),
         )
+
+
+def _require_file(weights: str) -> None:
+    if not os.path.isfile(weights):
+        raise WeightsError(f"no weights file {weights}: give a checkpoint of a trained model")
 
 
 def _build(cfg: CfgNode, weights: str, device: str | None) -> tuple[SearchModel, object]:

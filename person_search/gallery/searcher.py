@@ -16,6 +16,7 @@ from person_search.structures import Detections, GalleryModel, Searcher
 
 from .calibration import Threshold
 from .engines import GalleryIndex, open_gallery
+from .models import open_gallery_model, open_model
 from .persons import Hit
 from .queries import Query, QueryImage, clip_boxes
 from .search import SearchOptions, search
@@ -24,7 +25,7 @@ from .search import SearchOptions, search
 class PersonSearcher:
     """Three verbs on a model: detect, embed, search.
 
-        searcher = PersonSearcher.from_config("configs/PRW/stl_mrfp.yaml", "model_final.pth")
+        searcher = PersonSearcher.from_pack("yolox-nano-osnet-x0.25")
         persons = searcher.detect("scene.jpg")
         hits = searcher.search("scene.jpg", persons.boxes[0], "my_gallery")
 
@@ -44,6 +45,19 @@ class PersonSearcher:
         return self.searcher.model
 
     @classmethod
+    def from_pack(
+        cls, pack: str, device: str | None = None, tiles: int | None = None
+    ) -> "PersonSearcher":
+        """A ready model, without torch.
+
+        Args:
+            pack: name of a ready pack, or a folder with a ``pack.yaml``.
+            device: "cpu", or another of ``packs.PROVIDERS``; None: "cpu".
+            tiles: look also into so many tiles along the longer side of large pictures.
+        """
+        return cls(open_model(pack, device=device, tiles=tiles))
+
+    @classmethod
     def from_config(
         cls,
         config_file: str,
@@ -59,18 +73,22 @@ class PersonSearcher:
             opts: ``KEY VALUE`` pairs that override the config.
             device: "cpu" or "cuda"; None takes a GPU if there is one.
         """
-        from .detectron2_searcher import Detectron2Searcher
-
-        return cls(Detectron2Searcher.from_config(config_file, weights, opts, device))
+        return cls(open_model(config_file, weights, opts=opts, device=device))
 
     @classmethod
     def from_gallery(
-        cls, gallery: GalleryIndex, weights: str | None = None, device: str | None = None
+        cls, gallery: str | GalleryIndex, weights: str | None = None, device: str | None = None
     ) -> "PersonSearcher":
-        """The model that a gallery was made with; ``weights``: where they are now, if moved."""
-        from .detectron2_searcher import Detectron2Searcher
+        """The model that a gallery was made with.
 
-        return cls(Detectron2Searcher.from_gallery(gallery, weights, device))
+        Args:
+            gallery: one, or its address.
+            weights: where the weights or the pack are; None: where you named them before on this
+                machine. The path that the gallery itself remembers is never followed.
+            device: as above.
+        """
+        index = open_gallery(gallery) if isinstance(gallery, str) else gallery
+        return cls(open_gallery_model(index, weights, device=device))
 
     def detect(self, image: str | np.ndarray) -> Detections:
         """Every person of a picture whose score is at least ``model.score_thresh``."""

@@ -24,6 +24,15 @@ def _loggers():
         logger.setLevel(level)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory):
+    """What users named, and their packs, are kept in folders of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("PERSON_SEARCH_PACKS", str(tmp_path_factory.mktemp("packs")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> SimpleNamespace:
     """``config``, ``weights`` and ``opts`` of a model that takes everything for a person."""

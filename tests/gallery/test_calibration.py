@@ -1,6 +1,7 @@
 """Calibrations: kept beside the weights, refused for another model, honest about their reach."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import gallery_rows
@@ -67,35 +68,35 @@ def test_a_gallery_for_which_no_similarity_would_do(calibration):
 
 
 def test_it_is_kept_beside_the_weights(calibration, tmp_path):
-    weights = str(tmp_path / "model_final.pth")
-    path = calibration.save(weights)
-    assert path == tmp_path / "model_final.calibration.json" == calibration_path(weights)
+    model = gallery_rows.model(weights=str(tmp_path / "model_final.pth"))
+    path = calibration.save(model)
+    assert path == tmp_path / "model_final.calibration.json" == calibration_path(model)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    moved = gallery_rows.model(weights="elsewhere.pth", config="B: 2")
-    again = Calibration.load(weights, moved)
+    again = Calibration.load(replace(model, config="B: 2"))
     assert again.threshold(70, 0.03) == calibration.threshold(70, 0.03)
     assert again.threshold(50) == calibration.threshold(50)
     with pytest.raises(CalibrationError, match="cannot write .*No such file"):
-        calibration.save(str(tmp_path / "nowhere" / "model.pth"))
+        calibration.save(replace(model, weights=str(tmp_path / "nowhere" / "model.pth")))
 
 
 @pytest.mark.parametrize(
     "change", [{"weights_hash": "w1"}, {"config_hash": "c1"}, {"score_thresh": 0.1}, {"dim": 9}]
 )
 def test_one_of_another_model_is_refused(calibration, tmp_path, change):
-    calibration.save(str(tmp_path / "a.pth"))
+    model = gallery_rows.model(weights=str(tmp_path / "a.pth"))
+    calibration.save(model)
     ((name, value),) = change.items()
     with pytest.raises(CalibrationError, match=f"of another model .{name}: .*, yours: {value}.: m"):
-        Calibration.load(str(tmp_path / "a.pth"), gallery_rows.model(**change))
+        Calibration.load(replace(model, **change))
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", "without a key", "with text"])
 def test_none_or_a_damaged_one(calibration, tmp_path, damage):
-    weights = str(tmp_path / "a.pth")
+    model = gallery_rows.model(weights=str(tmp_path / "a.pth"))
     to_make = "make one with person-search calibrate --data DATASET"
     with pytest.raises(CalibrationError, match=f"a.pth has no calibration .*: {to_make}"):
-        Calibration.load(weights, gallery_rows.model())
-    path = calibration.save(weights)
+        Calibration.load(model)
+    path = calibration.save(model)
     content = json.loads(path.read_text())
     if damage == "without a key":
         del content["curve"]["tails"]
@@ -103,7 +104,7 @@ def test_none_or_a_damaged_one(calibration, tmp_path, damage):
         content["curve"]["thresholds"] = "many"
     path.write_text(json.dumps(content) if damage.startswith("with") else damage)
     with pytest.raises(CalibrationError, match=f"is damaged .*: {to_make}"):
-        Calibration.load(weights, gallery_rows.model())
+        Calibration.load(model)
 
 
 def test_what_is_searched_is_what_a_user_would_find(searcher, street_root):

@@ -84,19 +84,20 @@ def search(run, indexed, *arguments) -> list[dict]:
 BOX = "40,30,50,120"
 
 
-def test_index_goes_on_where_it_was(run, gallery, street_frames, folder):
+def test_index_goes_on_where_it_was(run, gallery, street_frames, folder, capsys):
     uri, root = gallery
     out = run("index", root / "cam0", "--gallery", uri, "--device", "cpu")
-    assert out == (
-        "0 persons in 0 frames of 0 files; 3 files were there already; the gallery holds 18 "
-        "persons\n"
-    )
+    assert out.startswith("0 persons in 0 frames of 0 files; 3 files were there already\n")
+    assert out.endswith("\nthe gallery holds 18 persons\n")
     shutil.copy(street_frames[7], folder / "Füße 人.jpg")
     (folder / "broken.jpg").touch()
-    lines = run("index", folder, "--gallery", uri, "--device", "cpu").splitlines()
-    assert lines[0].startswith("3 persons in 1 frames of 1 files; 0 files were there already;")
-    assert lines[1] == "1 files could not be read, or not to their ends:"
-    assert "broken.jpg is not a readable image: " in lines[2] and len(lines) == 3
+    capsys.readouterr()
+    assert main(["index", str(folder), "--gallery", uri, "--device", "cpu"]) == 1  # not all
+    out = capsys.readouterr().out
+    assert out.startswith("3 persons in 1 frames of 1 files; 0 files were there already\n")
+    assert "1 files could not be read, or not to their ends:\n" in out
+    assert "broken.jpg is not a readable image: " in out
+    assert out.endswith("\nthe gallery holds 21 persons\n")
 
 
 def test_search_as_a_table(run, indexed):
@@ -325,7 +326,8 @@ def test_python_m_person_search(indexed):
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stderr.startswith("note: this model learned from drawn figures (Street), and")
     assert done.stdout.startswith(f"query: {query} [")
 
 
@@ -365,7 +367,9 @@ def test_galleries_that_are_wrong(failure, indexed, model, tmp_path):
         assert failure(*command, *nowhere) == (
             f"GalleryError: there is no gallery in {tmp_path / 'nowhere'}"
         )
-    assert failure("index", query, *nowhere).endswith("to make one, give --model and --weights")
+    assert failure("index", query, *nowhere).endswith(
+        "is not here yet: person-search models get yolox-nano-osnet-x0.25"
+    )
     assert not (tmp_path / "nowhere").exists()
     other = [*model, "INPUT.MIN_SIZE_TEST", 100]
     for command in (["search", query, "--all"], ["index", query]):
@@ -375,7 +379,7 @@ def test_galleries_that_are_wrong(failure, indexed, model, tmp_path):
 
 def test_options_that_are_wrong(failure, indexed, tiny, capsys):
     gallery = ["--gallery", indexed[0]]
-    assert "--model needs --weights" in failure("index", indexed[1], *gallery, "--model", "a.yaml")
+    assert "a.yaml needs --weights" in failure("index", indexed[1], *gallery, "--model", "a.yaml")
     assert "--opts override a config" in failure("index", indexed[1], *gallery, "--opts", "A", "1")
     assert "say what to remove" in failure("remove", *gallery)
     assert "has to end in .csv" in failure("export", "rows.txt", *gallery)
@@ -403,7 +407,7 @@ def test_a_gallery_that_cannot_be_written(
         assert message == f"GalleryError: cannot write to the gallery {uri}: {reason}"
         assert len(search(run, (uri,), root / "cam0" / "2.jpg", "--box", BOX)[0]["hits"]) == 5
     out = run("index", folder, "--gallery", uri, "--device", "cpu")
-    assert out.startswith("3 persons in 1 frames of 1 files; 0 files were there already; ")
+    assert out.startswith("3 persons in 1 frames of 1 files; 0 files were there already\n")
 
 
 def test_ctrl_c(monkeypatch, capsys, indexed):

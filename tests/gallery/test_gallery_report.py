@@ -14,6 +14,7 @@ from person_search.gallery.report.page import write_page
 from person_search.gallery.report.pictures import scene_details
 from person_search.gallery.report.sheet import write_sheet
 from person_search.gallery.search import SearchResult
+from person_search.gallery.trust import Pictures
 
 NASTY = '<script>alert("x")</script> & Co'
 
@@ -77,7 +78,7 @@ def results(tmp_path) -> list[SearchResult]:
 
 
 def test_the_page(results, tmp_path):
-    write_page(results, NASTY, NASTY, str(tmp_path / "page.html"))
+    write_page(results, Pictures([str(tmp_path)]), NASTY, NASTY, str(tmp_path / "page.html"))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Parsed(text)
     assert page.open == []
@@ -95,7 +96,7 @@ def test_the_page(results, tmp_path):
 
 def test_the_sheet(results, tmp_path):
     path = tmp_path / "sheet.png"
-    write_sheet(results, str(path))
+    write_sheet(results, Pictures([str(tmp_path)]), str(path))
     with Image.open(path) as sheet:
         columns = sheet.width / sheet.height
         pixels = np.asarray(sheet)
@@ -107,12 +108,12 @@ def test_the_sheet(results, tmp_path):
 @pytest.mark.parametrize("name", ["nowhere/sheet.png", "sheet.nonsense"])
 def test_a_sheet_that_cannot_be_written(results, tmp_path, name):
     with pytest.raises(ImageError, match="cannot write the sheet"):
-        write_sheet(results, str(tmp_path / name))
+        write_sheet(results, Pictures([]), str(tmp_path / name))
 
 
 def test_a_page_that_cannot_be_written(results, tmp_path):
     with pytest.raises(ImageError, match="cannot write the page .*: No such file"):
-        write_page(results, "g", "", str(tmp_path / "nowhere" / "page.html"))
+        write_page(results, Pictures([]), "g", "", str(tmp_path / "nowhere" / "page.html"))
 
 
 def test_scene_details():

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import http.client
+import importlib
 import json
 import os
 import shutil
@@ -19,11 +20,12 @@ import numpy as np
 import pytest
 
 from person_search.errors import ConfigError
-from person_search.gallery import GalleryIndex, Persons, cli, open_gallery
+from person_search.gallery import GalleryIndex, Persons, open_gallery
 from person_search.gallery.calibration import Threshold
 from person_search.gallery.cli import build_parser, main
 from person_search.gallery.serve.gate import Gate
 from person_search.gallery.serve.page import SearchPage
+from person_search.gallery.trust import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore:::gradio.queueing")
 MOST_BYTES = 300_000
@@ -46,7 +48,7 @@ def gallery(searcher, street_frames) -> GalleryIndex:
 
 
 @pytest.fixture(scope="module")
-def served(searcher, gallery, tmp_path_factory) -> Iterator[SimpleNamespace]:
+def served(searcher, gallery, street_frames, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A running server: its ``port``, the ``page``, Gradio's ``blocks`` and ``temp`` folder."""
     pytest.importorskip("gradio", reason="needs the extra: pip install -e '.[serve]'")
     from person_search.gallery.serve.app import Server, build_app, listen
@@ -54,7 +56,7 @@ def served(searcher, gallery, tmp_path_factory) -> Iterator[SimpleNamespace]:
     temp = tmp_path_factory.mktemp("temp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(temp))
-        page = SearchPage(searcher, [gallery], lambda _: THRESHOLD)
+        page = SearchPage(searcher, [gallery], [Pictures(street_frames[:6])], lambda _: THRESHOLD)
         app = build_app(page, MOST_BYTES)
         with listen("127.0.0.1", 0) as own_socket:
             server = Server(app)
@@ -335,11 +337,10 @@ def test_a_gallery_that_is_not_there(served, capsys):
     assert "GalleryError: memory: holds no gallery" in capsys.readouterr().err
 
 
-def test_a_threshold_that_is_wrong_is_said_before_the_model_is_loaded(
-    served, gallery, monkeypatch, capsys
-):
-    monkeypatch.setattr(cli, "open_gallery", lambda uri: gallery)
-    monkeypatch.delattr(cli, "_searcher")
+def test_a_threshold_that_is_wrong(searcher, gallery, monkeypatch, capsys):
+    serve = importlib.import_module("person_search.gallery.cli.serve")
+    monkeypatch.setattr(serve, "open_gallery", lambda uri: gallery)
+    monkeypatch.setattr(serve, "open_searcher", lambda args, find_gallery: searcher)
     assert main(["serve", "--gallery", "a", "--threshold", "auto"]) == 1
     assert "has no calibration" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ from person_search.gallery.calibration import Threshold
 from person_search.gallery.report.page import asset
 from person_search.gallery.search import SearchOptions
 from person_search.gallery.serve.page import MOST_HITS, Scene, SearchPage, scene_html
+from person_search.gallery.trust import Pictures
 from person_search.structures import Detections
 
 NASTY = '"><script>alert(1)</script>.jpg'
@@ -33,13 +34,13 @@ def gallery(searcher, street_frames) -> GalleryIndex:
                 found.boxes, found.scores, found.embeds, path, time=10**12 + i, camera=f"c{i % 2}"
             )
         )
-    gallery.write_files(dict.fromkeys(street_frames[:3], "read"))
+    gallery.write_files(dict.fromkeys(street_frames[:4], "read"))
     return gallery
 
 
 @pytest.fixture(scope="module")
-def page(searcher, gallery) -> SearchPage:
-    return SearchPage(searcher, [gallery])
+def page(searcher, gallery, street_frames) -> SearchPage:
+    return SearchPage(searcher, [gallery], [Pictures(street_frames[:3])])
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_threshold_decides_by_the_persons_that_are_searched(searcher, gallery,
         sizes.append(number)
         return Threshold((best + second) / 2)
 
-    deciding = SearchPage(searcher, [gallery], thresholds)
+    deciding = SearchPage(searcher, [gallery], [Pictures([])], thresholds)
     found = deciding.search(wanted, gallery.uri)
     assert found.decision == "in the gallery" and len(found.hits) == 1
     of_camera = SearchOptions(where=Filter(cameras=("c0",)))  # the scene is of c1
@@ -160,12 +161,12 @@ def test_another_gallery_is_not_opened(page, scene, tmp_path):
 def test_a_gallery_of_another_model_is_refused(searcher, gallery):
     other = open_gallery("memory:", replace(searcher.model, weights_hash="other"))
     with pytest.raises(GalleryError, match="made with another model .weights: other"):
-        SearchPage(searcher, [gallery, other])
+        SearchPage(searcher, [gallery, other], [Pictures([])] * 2)
 
 
 def test_contents_follow_a_gallery_that_grows(searcher):
     gallery = open_gallery("memory:", searcher.model)
-    page = SearchPage(searcher, [gallery])
+    page = SearchPage(searcher, [gallery], [Pictures([])])
     count, contents = page.contents("memory:")
     assert (count, dict(contents.cameras), contents.first, contents.last) == (0, {}, None, None)
     embeds = np.eye(2, searcher.model.dim, dtype=np.float32)
@@ -179,25 +180,12 @@ def test_contents_follow_a_gallery_that_grows(searcher):
 # ------------------------------------------------------------------------------- what may be read
 
 
-def test_only_scenes_that_the_gallery_lists_are_read(page, gallery, scene, street_frames):
-    """The fourth picture exists, and rows name it: still its file is not opened."""
-    np.testing.assert_array_equal(
-        page.read(gallery.uri, street_frames[0], 0), cv2.imread(street_frames[0])
-    )
-    assert page.read(gallery.uri, street_frames[3], 0) is None
+def test_only_scenes_that_the_user_named_are_read(page, gallery, scene):
+    """The fourth picture exists, rows name it, the gallery lists it: it is not opened."""
     hits = page.search(page.pick(scene, 1), gallery.uri).hits
     cards = page.cards(gallery.uri, hits)
     assert cards.count('class="hit"') == 4 and cards.count("<svg") == 3
-    assert cards.count("the picture is not there any more") == 1
-
-
-def test_what_is_listed_later_is_read_and_what_is_gone_is_not(searcher, tmp_path, street_frames):
-    gallery = open_gallery("memory:", searcher.model)
-    page = SearchPage(searcher, [gallery])
-    assert page.read("memory:", street_frames[0], 0) is None
-    gallery.write_files({street_frames[0]: "read", str(tmp_path / "gone.jpg"): "read"})
-    assert page.read("memory:", street_frames[0], 0).shape == (240, 320, 3)
-    assert page.read("memory:", str(tmp_path / "gone.jpg"), 0) is None
+    assert cards.count("not opened: outside of the folders that you named") == 1
 
 
 # ---------------------------------------------------------------------------------- what is dropped

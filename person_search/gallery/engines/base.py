@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import isfinite
 
 import numpy as np
 
@@ -22,6 +23,10 @@ MODEL_NOTE = "model"
 FILE_NOTE, BEGUN_NOTE = "file:", "begun:"
 """Names of the notes in a gallery: its model, how each file was read that was indexed to its end,
 and how those are read of which some rows may be there (prefix + path)."""
+
+MODEL_KINDS = ("detectron2", "pack")
+MOST_DIMENSIONS = 65_536
+"""No embedding has more numbers than that."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,34 @@ class GalleryIndex(ABC):
                 raise GalleryError(f"{self.uri} holds no gallery: its first indexing did not begin")
             self.write_notes({MODEL_NOTE: json.dumps(asdict(model))})
             notes = self.read_notes(MODEL_NOTE)
-        self.model = GalleryModel(**json.loads(notes[MODEL_NOTE]))
+        self.model = _parse_model(notes[MODEL_NOTE], self.uri)
         if model is not None:
             self.model.require_same(model, self.uri)
+
+
+def _parse_model(note: str, uri: str) -> GalleryModel:
+    """The model of a gallery, which may come from anybody.
+
+    Raises:
+        GalleryError: the note is not one of a model.
+    """
+    try:
+        content = json.loads(note)
+        model = GalleryModel(**content)
+        texts = (model.config, model.weights, model.config_hash, model.weights_hash)
+        sound = (
+            all(isinstance(text, str) for text in texts)
+            and type(model.dim) is int
+            and 1 <= model.dim <= MOST_DIMENSIONS
+            and type(model.score_thresh) in (int, float)
+            and isfinite(model.score_thresh)
+            and model.kind in MODEL_KINDS
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        raise GalleryError(f"the model note of the gallery {uri} is damaged: {error}") from error
+    if not sound:
+        raise GalleryError(
+            f"the model note of the gallery {uri} is damaged, or of a newer version: a value has "
+            "another kind or lies out of range"
+        )
+    return model

@@ -15,6 +15,7 @@ from person_search.errors import ImageError
 
 from ..persons import Hit
 from ..search import SearchResult
+from ..trust import Pictures
 from .pictures import (
     PERSON_HEIGHT,
     SCENE_SIDE,
@@ -31,16 +32,22 @@ def asset(name: str) -> str:
     return (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
 
 
-def write_page(results: list[SearchResult], gallery: str, note: str, path: str) -> None:
+def write_page(
+    results: list[SearchResult], pictures: Pictures, gallery: str, note: str, path: str
+) -> None:
     """Write one HTML file that needs no other: scenes with boxes, which a click enlarges.
 
     Args:
         results: what was looked for, and found.
+        pictures: of the gallery, those that may be opened.
         gallery: its address.
         note: what was searched, in words.
         path: where to write.
+
+    Raises:
+        ImageError: the file cannot be written.
     """
-    read = scene_reader()
+    read = scene_reader(pictures)
     page = Template(asset("report/page.html")).substitute(
         style=asset("report/report.css"),
         script=asset("report/report.js"),
@@ -80,8 +87,8 @@ def _card(rank: int, hit: Hit, read: ReadScene) -> str:
     image, box = read(hit.picture, hit.seconds), np.array(hit.box)
     about = " · ".join([*scene_details(hit).values(), os.path.basename(hit.picture)])
     title = f"{rank}. similarity {hit.similarity:.3f} · {about}"
-    if image is None:
-        scene, person = '<div class="gone">the picture is not there any more</div>', ""
+    if isinstance(image, str):
+        scene, person = f'<div class="gone">{html.escape(image)}</div>', ""
     else:
         scene, person = _scene(image, box, hit.picture, title), _person(image, box)
     known = scene_details(hit) | {"score": f"{hit.score:.2f}"}

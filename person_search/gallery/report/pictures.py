@@ -14,24 +14,29 @@ import numpy as np
 from person_search.errors import ImageError
 
 from ..persons import Hit
-from ..sources import read_scene
+from ..trust import Pictures
 
 SCENE_SIDE, PERSON_HEIGHT = 1120, 320
 """Pixels of the pictures in a page, at most: longer side of a scene, height of a person."""
 
-ReadScene = Callable[[str, float], np.ndarray | None]
-"""From a picture's path, and the seconds in a video, to the scene; None: it cannot be shown."""
+NOT_NAMED = "not opened: outside of the folders that you named (--pictures FOLDER)"
+GONE = "the picture is not there any more"
+
+ReadScene = Callable[[str, float], np.ndarray | str]
+"""From a picture's path, and the seconds in a video, to the scene, or to why there is none."""
 
 
-def scene_reader() -> ReadScene:
-    """Reads scenes, remembers the last ones; None for a picture that is no longer there."""
+def scene_reader(pictures: Pictures) -> ReadScene:
+    """Reads the scenes that may be opened, and remembers the last ones."""
 
     @lru_cache(maxsize=8)  # a scene may be of 200 megapixels
-    def read(picture: str, seconds: float) -> np.ndarray | None:
+    def read(picture: str, seconds: float) -> np.ndarray | str:
+        if not pictures.may_open(picture):
+            return NOT_NAMED
         try:
-            return read_scene(picture, seconds)
+            return pictures.read(picture, seconds)
         except ImageError:
-            return None
+            return GONE
 
     return read
 

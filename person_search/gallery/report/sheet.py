@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from person_search.errors import ImageError
 
 from ..search import SearchResult
+from ..trust import Pictures
 from .pictures import crop, scene_details, scene_reader
 
 SCENE, PERSON, TEXT, GAP = (256, 176), (88, 176), 46, 14
@@ -29,9 +30,18 @@ def _font(size: int, weight: str = "") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
-def write_sheet(results: list[SearchResult], path: str) -> None:
-    """Write a picture: for each person a row of queries and the hits, best first."""
-    read, blocks = scene_reader(), []
+def write_sheet(results: list[SearchResult], pictures: Pictures, path: str) -> None:
+    """Write a picture: for each person a row of queries and the hits, best first.
+
+    Args:
+        results: what was looked for, and found.
+        pictures: of the gallery, those that may be opened.
+        path: where to write; its suffix names the format.
+
+    Raises:
+        ImageError: the file cannot be written.
+    """
+    read, blocks = scene_reader(pictures), []
     for result in results:
         cells = [
             _cell(q.image, q.box, QUERY, result.query.label, os.path.basename(q.picture))
@@ -74,12 +84,12 @@ def _grid(cells: list[Image.Image]) -> Image.Image:
 
 
 def _cell(
-    image: np.ndarray | None, box: np.ndarray, color: tuple, title: str, about: str
+    image: np.ndarray | str, box: np.ndarray, color: tuple, title: str, about: str
 ) -> Image.Image:
     """The person, the scene with the box in it, and two lines of text."""
     cell = Image.new("RGB", (PERSON[0] + SCENE[0] + 2, SCENE[1] + TEXT), CARD)
     draw = ImageDraw.Draw(cell)
-    if image is not None:
+    if isinstance(image, np.ndarray):
         person = _fit(crop(image, box), PERSON)
         cell.paste(person, ((PERSON[0] - person.width) // 2, (PERSON[1] - person.height) // 2))
         scene = _fit(image, SCENE)
@@ -88,7 +98,7 @@ def _cell(
         left = PERSON[0] + 2 + (SCENE[0] - scene.width) // 2
         cell.paste(scene, (left, (SCENE[1] - scene.height) // 2))
     else:
-        draw.text((12, SCENE[1] // 2), "the picture is not there any more", FAINT, _font(13))
+        draw.text((12, SCENE[1] // 2), _shortened(image, cell.width - 20), FAINT, _font(12))
     draw.rectangle((0, SCENE[1], 4, SCENE[1] + TEXT), fill=color)
     draw.text((12, SCENE[1] + 5), title, INK, _font(14, "-Bold"))
     draw.text((12, SCENE[1] + 25), _shortened(about, cell.width - 20), FAINT, _font(12))

@@ -21,9 +21,9 @@ from ..engines import Contents, GalleryIndex
 from ..persons import Hit
 from ..queries import Query, QueryImage, clip_boxes, from_the_left
 from ..report.page import hit_cards
-from ..report.pictures import SCENE_SIDE, data_url
+from ..report.pictures import SCENE_SIDE, data_url, scene_reader
 from ..search import SearchOptions, SearchResult, search
-from ..sources import read_scene
+from ..trust import Pictures
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp"}
 """What may be dropped: what browsers and cameras make. Decoders of rarer formats stay closed."""
@@ -52,6 +52,7 @@ class SearchPage:
     Args:
         searcher: finds and embeds persons.
         galleries: of the same model.
+        pictures: of each gallery, those that may be opened.
         thresholds: decide whether somebody is in a gallery at all; None: nobody asks.
 
     Attributes:
@@ -65,6 +66,7 @@ class SearchPage:
         self,
         searcher: Searcher,
         galleries: Sequence[GalleryIndex],
+        pictures: Sequence[Pictures],
         thresholds: Thresholds | None = None,
     ):
         for gallery in galleries:
@@ -72,7 +74,10 @@ class SearchPage:
         self.searcher, self.thresholds = searcher, thresholds
         self.galleries = {gallery.uri: gallery for gallery in galleries}
         self._contents: dict[str, tuple[int, Contents]] = {}
-        self._files: dict[str, set[str]] = {}
+        self._read = {
+            gallery.uri: scene_reader(of_gallery)
+            for gallery, of_gallery in zip(galleries, pictures, strict=True)
+        }
 
     def contents(self, uri: str) -> tuple[int, Contents]:
         """Number of persons, cameras and times of a gallery, which may be growing."""
@@ -134,23 +139,8 @@ class SearchPage:
         return result
 
     def cards(self, uri: str, hits: list[Hit]) -> str:
-        """Hits of a gallery as HTML, with their scenes."""
-        return hit_cards(hits, lambda picture, seconds: self.read(uri, picture, seconds))
-
-    def read(self, uri: str, picture: str, seconds: float) -> np.ndarray | None:
-        """A scene of a gallery; None if its file is gone, or if the gallery does not list it.
-
-        A row can name any path, so that a gallery from elsewhere could ask for any file of this
-        machine: what counts is the list of files that were indexed.
-        """
-        if picture not in self._files.get(uri, ()):
-            self._files[uri] = set(self._gallery(uri).files())  # it may have grown
-        if picture not in self._files[uri]:
-            return None
-        try:
-            return read_scene(picture, seconds)
-        except ImageError:
-            return None
+        """Hits of a gallery as HTML, with those of their scenes that may be opened."""
+        return hit_cards(hits, self._read[uri])
 
 
 def _decode(data: bytes, name: str) -> np.ndarray:
