@@ -18,59 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from person_search.data.catalog import OUR_KINDS
-from person_search.data.readers import register_all
+from person_search.data.readers import expected_counts, register_all
 from person_search.errors import DatasetError
 from person_search.images import read_image
 from person_search.protocols import GalleryLists
-
-
-def _per_sequence(text: str) -> dict[str, int]:
-    fields = text.split()
-    return {f"frames {name}": int(n) for name, n in zip(fields[::2], fields[1::2], strict=True)}
-
-
-def _per_camera(text: str) -> dict[str, int]:
-    return {f"camera {camera}": int(n) for camera, n in enumerate(text.split(), start=1)}
-
-
-EXPECTED = {
-    "prw_train": {"frames": 5704, "boxes": 18048, "labeled boxes": 14907, "persons": 483}
-    | _per_sequence("c1s1 530 c1s2 361 c2s1 754 c3s1 996 c4s1 348 c4s2 218 c5s1 1251 c6s1 1246"),
-    "prw_test": {"frames": 6112, "boxes": 25062, "labeled boxes": 19127, "persons": 544}
-    | {"queries": 2057, "queried persons": 450}
-    | _per_sequence(
-        "c1s2 12 c1s3 381 c1s4 498 c2s1 36 c2s2 557 c3s1 125 c3s2 1144 c4s2 15 c4s3 293 "
-        "c4s4 330 c4s5 2 c5s1 52 c5s2 1015 c6s1 16 c6s2 1636"
-    ),
-    "cuhk_sysu_train": {"frames": 11206, "boxes": 55272, "persons": 5532},
-    "cuhk_sysu_test": {"frames": 6978, "boxes": 40871, "labeled boxes": 8345, "persons": 2900}
-    | {"queries": 2900, "queried persons": 2900, "gallery rows": 290000, "gallery targets": 5447},
-    "posetrack21_train": {"frames": 42861},
-    "posetrack21_test": {"persons": 1656, "queried persons": 1313},
-    "crowdhuman_train": {"frames": 15000, "boxes": 339565, "ignore regions": 99227},
-    "crowdhuman_val": {"frames": 4370, "boxes": 99481},
-    "crowdhuman_visible_train": {"frames": 15000},
-    "crowdhuman_visible_val": {"frames": 4370},
-    "eurocity_train": {"frames": 23892},
-    "eurocity_val": {"frames": 4266},
-    "eurocity_night_train": {"frames": 4222},
-    "eurocity_night_val": {"frames": 770},
-    "market1501_train": {"pictures": 12936, "persons": 751, "cameras": 6},
-    # Distractors count as one person.
-    "market1501_test": {"queries": 3368, "queried persons": 750, "gallery": 15913, "persons": 751}
-    | {"cameras": 6},
-    "msmt17_train": {"pictures": 32621, "persons": 1041, "cameras": 15}
-    | _per_camera("4910 203 454 1614 4296 1678 3453 795 1396 655 3154 1364 3635 3876 1138"),
-    "msmt17_test": {"queries": 11659, "queried persons": 3060, "gallery": 82161, "persons": 3060},
-    "cuhk03_labeled_train": {"pictures": 7368, "persons": 767, "cameras": 2},
-    "cuhk03_labeled_test": {"queries": 1400, "queried persons": 700, "gallery": 5328}
-    | {"persons": 700, "cameras": 2},
-    "cuhk03_detected_train": {"pictures": 7365, "persons": 767, "cameras": 2},
-    "cuhk03_detected_test": {"queries": 1400, "queried persons": 700, "gallery": 5332}
-    | {"persons": 700, "cameras": 2},
-    "luperson_train": {"pictures": 4180243},
-    "luperson30k_train": {"pictures": 30000},
-}
 
 
 def count(name: str, records: list[dict]) -> dict[str, int]:
@@ -116,7 +67,7 @@ def count_frames(name: str, records: list[dict]) -> dict[str, int]:
 
 def report(name: str, found: dict[str, int]) -> bool:
     """Prints the table of one data set; returns whether all counts are the published ones."""
-    expected = EXPECTED.get(name, {})
+    expected = expected_counts(name)
     print(f"\n{name}\n{'quantity':<18}{'found':>9}{'expected':>10}  status")
     complete = True
     for quantity in sorted(found.keys() | expected, key=[*expected, *found].index):

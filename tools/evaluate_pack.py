@@ -91,8 +91,9 @@ def evaluate_crops(
         folders: with a folder of crops per person.
         camera_pattern: a regular expression with one group, found in the names of crops.
     """
-    from person_search.evaluation import evaluate_reid
     from person_search.importing.crops import read_crops
+
+    from person_search.evaluation import evaluate_reid
 
     faults, embeds, ids, cameras = [], [], [], []
     for crop in tqdm(read_crops(folders, faults), desc="embedding", unit="crop", disable=None):

@@ -34,7 +34,7 @@ from visualize_dataset import BoxStatistics, draw_datasets, print_numbers
 from person_search import importing
 from person_search.data.readers import register_all
 from person_search.data.readers.builtin import is_builtin
-from person_search.data.readers.common import SPLITS
+from person_search.data.readers.registration import SPLITS
 from person_search.errors import ConfigError, DatasetError, PersonSearchError, printable
 from person_search.importing.formats.crops import NAMES
 from person_search.importing.identities import Words

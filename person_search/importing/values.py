@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from person_search.data.readers.common import LARGEST
+from person_search.data.readers.records import LARGEST
 
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True, "": False}
 

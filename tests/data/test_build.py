@@ -21,7 +21,8 @@ from person_search.data import (
 )
 from person_search.data.catalog import query_boxes_of
 from person_search.data.loading import seeded
-from person_search.data.readers.common import Split, register_split
+from person_search.data.readers.records import Split
+from person_search.data.readers.registration import register_split
 from person_search.errors import ConfigError, DatasetError
 from person_search.protocols import GalleryRule, SearchProtocol
 

@@ -20,12 +20,7 @@ from looks_alike import (
 from person_search.data import build_train_loader, count_train_samples
 from person_search.data.frames import choose_fraction
 from person_search.data.hybrid import load_hybrid_records
-from person_search.data.readers import (
-    register_crowdhuman,
-    register_luperson,
-    register_market1501_style,
-    register_prw,
-)
+from person_search.data.readers import CROWDHUMAN, LUPERSON, MARKET1501, PRW
 from person_search.data.samplers import HybridBatches
 from person_search.errors import ConfigError, DatasetError
 from person_search.labels import UNLABELED
@@ -49,10 +44,10 @@ def registered_sets(tmp_path_factory, street_root):
     write_market1501(root / "market", {"bounding_box_train": shots})
     for k in range(5):
         save(root / "LUP" / "images" / f"{k}.jpg", noise(k, (30, 15)))
-    register_crowdhuman(SETS[0], root, "train")
-    register_market1501_style(SETS[1], root / "market", "train")
-    register_prw(SETS[2], street_root / "street" / "tiny" / "PRW", "train")
-    register_luperson(SETS[3], root, "train")
+    CROWDHUMAN.register(SETS[0], root, "train")
+    MARKET1501.register(SETS[1], root / "market", "train")
+    PRW.register(SETS[2], street_root / "street" / "tiny" / "PRW", "train")
+    LUPERSON.register(SETS[3], root, "train")
     yield SETS
     for name in SETS:
         DatasetCatalog.remove(name)
@@ -202,7 +197,7 @@ def test_a_mixture_that_cannot_be_is_an_error(cfg, opts, message):
 
 def test_a_set_without_persons_is_an_error(tmp_path):
     write_crowdhuman(tmp_path / "CrowdHuman", "train", {"empty": []})
-    register_crowdhuman("hybrid_empty", tmp_path, "train")
+    CROWDHUMAN.register("hybrid_empty", tmp_path, "train")
     try:
         with pytest.raises(DatasetError, match="hybrid_empty shows a person"):
             load_hybrid_records(["hybrid_empty"])

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
 from person_search.data import build_mapper
-from person_search.data.readers import load_prw
+from person_search.data.readers import PRW
 from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND, UNLABELED
 from person_search.modeling.meta_arch.person_search_rcnn import PersonSearchRCNN
@@ -322,7 +322,7 @@ def test_the_final_boxes_of_seqnet_overlap_less_than_its_second_threshold(build,
 
 @pytest.mark.parametrize("name", MODELS)
 def test_two_drawn_frames_are_learned(build, tiny_cfg, street_root, name):
-    frames = load_prw(street_root / "street" / "tiny" / "PRW", "train")[:2]
+    frames = PRW.load(street_root / "street" / "tiny" / "PRW", "train").records[:2]
     opts = ("INPUT.MIN_SIZE_TRAIN", (160,), "INPUT.RANDOM_FLIP", "none")
     mapper = build_mapper(tiny_cfg(*opts), is_train=True)
     batch = [mapper(frame) for frame in frames]

@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, pairwise_iou
 
 from person_search.data import build_mapper
-from person_search.data.readers import load_prw
+from person_search.data.readers import PRW
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 80
@@ -29,7 +29,7 @@ def two_frames(root: Path) -> tuple[list[dict], list[int]]:
     def common(pair) -> set[int]:
         return persons(pair[0], 60).keys() & persons(pair[1], 60).keys()
 
-    records = load_prw(root / "street" / "tiny" / "PRW", "train")
+    records = PRW.load(root / "street" / "tiny" / "PRW", "train").records
     frames = max(combinations(records, 2), key=lambda pair: len(common(pair)))
     return list(frames), sorted(common(frames))
 

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes
 from torch import nn
 
 from person_search.data import build_mapper
-from person_search.data.readers import load_prw
+from person_search.data.readers import PRW
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, WeightsError
 from person_search.labels import UNLABELED
@@ -357,7 +357,7 @@ def test_pre_training_starts_student_and_teacher(build, tmp_path):
 
 
 def test_two_drawn_frames_are_learned(build, tiny_cfg, street_root, name):
-    frames = load_prw(street_root / "street" / "tiny" / "PRW", "train")[:2]
+    frames = PRW.load(street_root / "street" / "tiny" / "PRW", "train").records[:2]
     opts = ("INPUT.MIN_SIZE_TRAIN", (160,), "INPUT.RANDOM_FLIP", "none")
     mapper = build_mapper(tiny_cfg(*opts), is_train=True)
     batch = [mapper(frame) for frame in frames]

@@ -5,12 +5,8 @@ import pytest
 from detectron2.data import DatasetCatalog
 from street_runs import registered
 
-from person_search.data.readers import (
-    register_crowdhuman,
-    register_luperson,
-    register_market1501_style,
-)
-from person_search.data.readers.builtin import STREET_DOMAINS
+from person_search.data.readers import CROWDHUMAN, LUPERSON, MARKET1501
+from person_search.data.readers import street as readers_of_street
 from person_search.errors import DatasetError
 from person_search.images import read_image
 from person_search.labels import UNLABELED
@@ -33,11 +29,11 @@ def records(domain: str) -> list[dict]:
 
 def test_every_domain_is_registered_with_the_reader_of_its_layout():
     registers = {
-        "crowdhuman": register_crowdhuman,
-        "market1501": register_market1501_style,
-        "luperson": register_luperson,
+        "crowdhuman": CROWDHUMAN,
+        "market1501": MARKET1501,
+        "luperson": LUPERSON,
     }
-    assert STREET_DOMAINS == {n: registers[d.layout] for n, d in DOMAINS.items()}
+    assert readers_of_street.DOMAINS == {n: registers[d.layout] for n, d in DOMAINS.items()}
     assert all(domain.style != DAY for domain in DOMAINS.values())
 
 

@@ -24,13 +24,13 @@ from street_runs import registered
 
 from person_search.data import build_train_loader
 from person_search.data.readers import (
-    register_crowdhuman,
-    register_cuhk03,
-    register_eurocity,
-    register_luperson,
-    register_market1501_style,
-    register_msmt17,
-    register_posetrack21,
+    CROWDHUMAN,
+    CUHK03,
+    EUROCITY,
+    LUPERSON,
+    MARKET1501,
+    MSMT17,
+    POSETRACK21,
 )
 from person_search.images import read_image
 
@@ -57,7 +57,7 @@ def forgotten():
 def as_crowdhuman(root, scenes: list[Scene]) -> None:
     frames = {s.name: [crowdhuman_row(box) for box in to_xywh(s.boxes)] for s in scenes}
     write_crowdhuman(root, "train", frames, pictures={s.name: s.image for s in scenes})
-    register_crowdhuman(NAME, root, "train")
+    CROWDHUMAN.register(NAME, root, "train")
 
 
 def as_eurocity(root, scenes: list[Scene]) -> None:
@@ -66,7 +66,7 @@ def as_eurocity(root, scenes: list[Scene]) -> None:
         for s in scenes
     }
     write_eurocity(root, "train", frames, pictures={f"town/{s.name}": s.image for s in scenes})
-    register_eurocity(NAME, root, "train")
+    EUROCITY.register(NAME, root, "train")
 
 
 def as_posetrack21(root, scenes: list[Scene]) -> None:
@@ -79,7 +79,7 @@ def as_posetrack21(root, scenes: list[Scene]) -> None:
     ]
     pictures = {name: s.image for name, s in zip(names, scenes, strict=True)}
     write_posetrack21(root, {"train": (images, rows)}, pictures=pictures)
-    register_posetrack21(NAME, root, "train")
+    POSETRACK21.register(NAME, root, "train")
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_frames(tmp_path, tiny_cfg, disguise, named):
 
 def as_market1501(root, shots) -> list:
     write_market1501(root, {"bounding_box_train": shots}, ".png")
-    register_market1501_style(NAME, root, "train")
+    MARKET1501.register(NAME, root, "train")
     order = sorted(range(len(shots)), key=lambda k: (shots[k].person, shots[k].camera, k))
     return [shots[k] for k in order]
 
 
 def as_msmt17(root, shots) -> list:
     write_msmt17(root, {"train": shots[:-2], "val": shots[-2:]}, version=2)
-    register_msmt17(NAME, root, "train")
+    MSMT17.register(NAME, root, "train")
     return shots
 
 
@@ -133,7 +133,7 @@ def as_cuhk03(root, shots) -> list:
     write_cuhk03_protocol(
         config, names, [s.person for s in shots], {"train": range(1, len(shots) + 1)}
     )
-    register_cuhk03(NAME, root, "train")
+    CUHK03.register(NAME, root, "train")
     return shots
 
 
@@ -161,7 +161,7 @@ def test_pictures_without_identity(tmp_path):
         for k, shot in enumerate(shots)
     }
     write_luperson_lmdb(tmp_path, encoded)
-    register_luperson(NAME, tmp_path, number=12)
+    LUPERSON.register(NAME, tmp_path, number=12)
     records = DatasetCatalog.get(NAME)
     assert len(records) == 12
     for record in records:

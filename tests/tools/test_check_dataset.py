@@ -66,7 +66,7 @@ def test_a_subset_is_a_warning(tool, prw, capsys):
 
 
 def test_complete_data(tool, capsys):
-    found = dict(tool.EXPECTED["cuhk_sysu_test"])
+    found = dict(tool.expected_counts("cuhk_sysu_test"))
     assert tool.report("cuhk_sysu_test", found)
     assert row(capsys.readouterr().out, "gallery targets") == ["5447", "5447", "ok"]
     assert not tool.report("cuhk_sysu_test", found | {"boxes": 40872})
@@ -75,7 +75,7 @@ def test_complete_data(tool, capsys):
 
 def test_per_sequence_counts_sum_up(tool):
     for name in ("prw_train", "prw_test"):
-        expected = tool.EXPECTED[name]
+        expected = tool.expected_counts(name)
         assert sum(n for key, n in expected.items() if "frames c" in key) == expected["frames"]
 
 

@@ -26,29 +26,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from person_search.data.readers.common import (
-    SPLITS,
-    Protocols,
-    Split,
-    check_boxes,
-    check_split,
-    make_records,
-    parsing,
-    register_split,
-    to_polygons,
-    to_xyxy,
-)
-from person_search.data.readers.reid import (
+from person_search.errors import DatasetError
+from person_search.labels import UNLABELED
+from person_search.protocols import GalleryRule, SearchProtocol
+
+from .disk import parsing
+from .records import Split, check_boxes, make_records, to_polygons, to_xyxy
+from .registration import SPLITS, Protocols, check_split, register_split
+from .reid import (
     GALLERY,
     QUERY,
     TRAIN,
     Picture,
     make_split,
-    register_reid,
 )
-from person_search.errors import DatasetError
-from person_search.labels import UNLABELED
-from person_search.protocols import GalleryRule, SearchProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -226,25 +217,6 @@ def _image_ids(images: list[_Image], root: Path) -> list[str]:
     return [os.path.relpath(image.path, root).replace(os.sep, "/") for image in images]
 
 
-def load_coco_style(folder: str | Path, split: str) -> list[dict]:
-    """Frames as detectron2 standard dicts, or crop records, in the order of ``<split>.json``.
-
-    Args:
-        folder: of the data set, with its ``dataset.json``.
-        split: "train" or "test". Each has its own person ids, 0 .. n-1 in the order of the raw ids
-            that occur in it, numbers before texts.
-
-    Returns:
-        Of frames: file_name, image_id (the path below the folder of pictures), height, width,
-        camera_id (-1: unknown), domain, annotations (bbox float xyxy as annotated, person_id) and
-        ignore_regions. Of crops: see :mod:`.reid`.
-
-    Raises:
-        DatasetError: a file is missing or has faults, which the message names with their lines.
-    """
-    return [dict(record) for record in _read_frames(str(folder), split)[1].records]
-
-
 @cache
 def _load_protocol(folder: str, protocol: str, title: str) -> SearchProtocol:
     images, split = _read_frames(folder, "test")
@@ -276,21 +248,29 @@ def _load_protocol(folder: str, protocol: str, title: str) -> SearchProtocol:
     )
 
 
-def load_coco_style_protocols(folder: str | Path, title: str) -> Protocols:
+def load_protocols(folder: str | Path, title: str) -> Protocols:
     """Those protocols of the test set that ``dataset.json`` names; no other file is read now.
 
     "regular" (default): all other frames. "multi_view": only frames of other cameras, asking for
-    persons whom two cameras saw. Frame indices refer to ``load_coco_style(folder, "test")``.
+    persons whom two cameras saw. Frame indices refer to the records of the
+    test split.
     """
     names = _read_marker(Path(folder)).protocols
     return {name: partial(_load_protocol, str(folder), name, title) for name in names}
 
 
-def register_coco_style(name: str, folder: str | Path, split: str) -> None:
-    """Registers a folder of this kind under ``name``; see ``load_coco_style``.
+def load_split(folder: str | Path, split: str) -> Split:
+    """Records and identities of a split; DatasetError where something is missing or faulty."""
+    return _read_frames(str(folder), split)[1]
 
-    Of the folder, only ``dataset.json`` is read now. What was read of folders before is forgotten:
-    this one may have been written anew.
+
+def register_coco_style(name: str, folder: str | Path, split: str) -> None:
+    """Registers a split of a folder of this kind under ``name``.
+
+    The split has its own person ids, 0 .. n-1 in the order of the raw ids that occur in it, numbers
+    before texts; records are in the order of ``<split>.json``, and image_id is the path below the
+    folder of pictures. Only ``dataset.json`` is read now. What was read of folders before is
+    forgotten: this one may have been written anew.
 
     Raises:
         DatasetError: it is missing or damaged.
@@ -300,13 +280,11 @@ def register_coco_style(name: str, folder: str | Path, split: str) -> None:
     _read_frames.cache_clear()
     _load_protocol.cache_clear()
 
-    def read() -> Split:
-        return _read_frames(str(folder), split)[1]
-
+    read = partial(load_split, folder, split)
     if marker.kind == "crops":
-        register_reid(name, read, root=folder, split=split)
+        register_split(name, read, dirname=folder, split=split, evaluator_type="reid")
     else:
-        protocols = load_coco_style_protocols(folder, name) if split == "test" else None
+        protocols = load_protocols(folder, name) if split == "test" else None
         register_split(name, read, dirname=folder, split=split, protocols=protocols)
 
 

@@ -16,36 +16,22 @@ Shape shorthand in this module:
 import json
 import logging
 import os
-from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    Split,
-    check_split,
-    find_root,
-    has_area,
-    image_sizes,
-    listed,
-    make_records,
-    parsing,
-    register_split,
-    to_polygons,
-    to_xyxy,
-)
 from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 
+from .disk import listed, parsing
+from .records import Split, has_area, image_sizes, make_records, to_polygons, to_xyxy
+from .registration import Reader
+
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("CrowdHuman", "crowdhuman", "Crowdhuman")
+_BOXES = {"full": "fbox", "visible": "vbox"}
 
-SPLITS = ("train", "val")
-
-BOXES = {"full": "fbox", "visible": "vbox"}
-
-TREE = """\
+_TREE = """\
     CrowdHuman/ (or crowdhuman/ or Crowdhuman/)
         annotation_train.odgt  annotation_val.odgt
         Images/                273271,c9db000d5146c15.jpg ...
@@ -63,7 +49,7 @@ def _find_images(folder: Path, split: str, names: list[str]) -> list[Path]:
     missing = [name for name in names if name not in found]
     if missing:
         raise DatasetError(
-            f"{len(missing)} pictures are missing in {folder}: {listed(missing)}. Expected\n{TREE}"
+            f"{len(missing)} pictures are missing in {folder}: {listed(missing)}. Expected\n{_TREE}"
         )
     return [found[name] for name in names]
 
@@ -88,7 +74,7 @@ def _read_annotations(path: Path, boxes: str) -> list[tuple[str, np.ndarray, np.
             frames.append(
                 (
                     f"{content['ID']}.jpg",
-                    to_xyxy(np.reshape([row[BOXES[boxes]] for row in rows], (len(rows), 4))),
+                    to_xyxy(np.reshape([row[_BOXES[boxes]] for row in rows], (len(rows), 4))),
                     np.array(is_person, dtype=bool),
                 )
             )
@@ -97,11 +83,8 @@ def _read_annotations(path: Path, boxes: str) -> list[tuple[str, np.ndarray, np.
     return frames
 
 
-@cache
-def _read_crowdhuman(root: str, split: str, boxes: str) -> Split:
-    check_split(split, SPLITS)
+def _read(folder: Path, split: str, boxes: str) -> Split:
     annotation = f"annotation_{split}.odgt"
-    folder = find_root(root, annotation, FOLDERS, TREE)
     rows = _read_annotations(folder / annotation, boxes)
     names = [name for name, _, _ in rows]
     paths = _find_images(folder, split, names)
@@ -127,34 +110,20 @@ def _read_crowdhuman(root: str, split: str, boxes: str) -> Split:
     return Split(records, ())
 
 
-def load_crowdhuman(root: str | Path, split: str, boxes: str = "full") -> list[dict]:
-    """Frames of CrowdHuman as detectron2 standard dicts, in the order of the annotation file.
-
-    Args:
-        root: the folder of CrowdHuman, or the folder that holds it as one of ``FOLDERS``.
-        split: "train" or "val".
-        boxes: "full", of the whole body, or "visible".
-
-    Returns:
-        Dicts with file_name, image_id (name without extension), height, width, camera_id (-1),
-        domain, annotations (bbox float xyxy as annotated, person_id UNLABELED) and ignore_regions
-        (polygons).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_crowdhuman(str(root), split, boxes).records]
-
-
-def register_crowdhuman(name: str, root: str | Path, split: str, boxes: str = "full") -> None:
-    """Registers a copy of CrowdHuman under ``name``; see ``load_crowdhuman``."""
-    check_split(split, SPLITS)
-    if boxes not in BOXES:
-        raise DatasetError(f"CrowdHuman has no boxes {boxes!r}; legal are {', '.join(BOXES)}")
-    register_split(
-        name,
-        partial(_read_crowdhuman, str(root), split, boxes),
-        dirname=root,
-        split=split,
-        evaluator_type="detection",
-    )
+CROWDHUMAN = Reader(
+    title="CrowdHuman",
+    folders=("CrowdHuman", "crowdhuman", "Crowdhuman"),
+    markers=("annotation_{split}.odgt",),
+    tree=_TREE,
+    read=_read,
+    kind="detection",
+    splits=("train", "val"),
+    options={"boxes": tuple(_BOXES)},
+    counts={
+        "crowdhuman_train": {"frames": 15000, "boxes": 339565, "ignore regions": 99227},
+        "crowdhuman_val": {"frames": 4370, "boxes": 99481},
+        "crowdhuman_visible_train": {"frames": 15000},
+        "crowdhuman_visible_val": {"frames": 4370},
+    },
+)
+"""Option ``boxes``: "full", of the whole body, or "visible"."""

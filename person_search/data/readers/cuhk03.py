@@ -10,36 +10,27 @@ protocol.
 """
 
 import re
-from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from person_search.data.containers import open_hdf5
-from person_search.data.readers.common import (
-    Split,
-    check_split,
-    find_root,
-    load_mat,
-    parsing,
-    unpack_strings,
-)
-from person_search.data.readers.reid import (
+from person_search.errors import DatasetError
+
+from .disk import parsing
+from .matlab import load_mat, unpack_strings
+from .records import Split
+from .registration import Reader
+from .reid import (
     GALLERY,
     QUERY,
     TRAIN,
     Picture,
     make_split,
-    register_reid,
     require_pictures,
 )
-from person_search.errors import DatasetError
 
-FOLDERS = ("cuhk03", "CUHK03", "cuhk03_release")
-
-BOXES = ("labeled", "detected")
-
-TREE = """\
+_TREE = """\
     cuhk03/ (or CUHK03/ or cuhk03_release/)
         cuhk03_release/cuhk-03.mat                      (or cuhk-03.mat)
         cuhk03_new_protocol_config_labeled.mat
@@ -70,16 +61,13 @@ def _check_release(path: Path, boxes: str) -> None:
             raise DatasetError(f"{path} holds {', '.join(file) or 'nothing'}, not {boxes}")
 
 
-@cache
-def _read_cuhk03(root: str, split: str, boxes: str) -> Split:
-    check_split(split)
+def _read(folder: Path, split: str, boxes: str) -> Split:
     config = f"cuhk03_new_protocol_config_{boxes}.mat"
-    folder = find_root(root, config, FOLDERS, TREE)
     release = folder / _RELEASE
     if not release.exists():
         release = folder / _RELEASE.name
     if not release.exists():
-        raise DatasetError(f"{folder} holds no {_RELEASE.name}. Expected\n{TREE}")
+        raise DatasetError(f"{folder} holds no {_RELEASE.name}. Expected\n{_TREE}")
     _check_release(release, boxes)
     path = folder / config
     columns = {key: load_mat(path, key) for key in ("filelist", "labels", "camId", *_ROLES[split])}
@@ -98,23 +86,21 @@ def _read_cuhk03(root: str, split: str, boxes: str) -> Split:
     return make_split(pictures, "CUHK03")
 
 
-def load_cuhk03(root: str | Path, split: str, boxes: str = "labeled") -> list[dict]:
-    """Pictures of CUHK03: records as :mod:`.reid` describes.
-
-    Args:
-        root: the folder of CUHK03, or the folder that holds it as one of ``FOLDERS``.
-        split: of the new protocol, "train" or "test" (the queries, then the gallery).
-        boxes: "labeled" or "detected".
-
-    Raises:
-        DatasetError: something is missing or damaged, or h5py is not installed.
-    """
-    return [dict(record) for record in _read_cuhk03(str(root), split, boxes).records]
-
-
-def register_cuhk03(name: str, root: str | Path, split: str, boxes: str = "labeled") -> None:
-    """Registers a copy of CUHK03 under ``name``; see ``load_cuhk03`` for the arguments."""
-    check_split(split)
-    if boxes not in BOXES:
-        raise DatasetError(f"CUHK03 has no boxes {boxes!r}; legal are {', '.join(BOXES)}")
-    register_reid(name, partial(_read_cuhk03, str(root), split, boxes), root=root, split=split)
+CUHK03 = Reader(
+    title="CUHK03",
+    folders=("cuhk03", "CUHK03", "cuhk03_release"),
+    markers=("cuhk03_new_protocol_config_{boxes}.mat",),
+    tree=_TREE,
+    read=_read,
+    kind="reid",
+    options={"boxes": ("labeled", "detected")},
+    counts={
+        "cuhk03_labeled_train": {"pictures": 7368, "persons": 767, "cameras": 2},
+        "cuhk03_labeled_test": {"queries": 1400, "queried persons": 700, "gallery": 5328}
+        | {"persons": 700, "cameras": 2},
+        "cuhk03_detected_train": {"pictures": 7365, "persons": 767, "cameras": 2},
+        "cuhk03_detected_test": {"queries": 1400, "queried persons": 700, "gallery": 5332}
+        | {"persons": 700, "cameras": 2},
+    },
+)
+"""Option ``boxes``: "labeled" by hand or "detected". Test: the queries, then the gallery."""

@@ -20,32 +20,24 @@ from pathlib import Path
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    Protocols,
-    Split,
-    check_split,
-    find_root,
-    listed,
-    make_records,
-    register_split,
-    require_files,
-)
-from person_search.data.readers.cuhk_sysu_mat import (
+from person_search.errors import DatasetError
+from person_search.labels import UNLABELED
+from person_search.protocols import GalleryRule, SearchProtocol
+
+from .cuhk_sysu_mat import (
     Labels,
     read_images,
     read_pool,
     read_test,
     read_train,
 )
-from person_search.errors import DatasetError
-from person_search.labels import UNLABELED
-from person_search.protocols import GalleryRule, SearchProtocol
+from .disk import listed, require_files
+from .records import Split, make_records
+from .registration import Copy, Reader
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("CUHK-SYSU", "cuhk_sysu", "dataset")
-
-TREE = """\
+_TREE = """\
     CUHK-SYSU/ (or cuhk_sysu/ or dataset/)
         Image/SSM/                        s1.jpg ...
         annotation/                       Images.mat  pool.mat
@@ -60,10 +52,6 @@ _SUBSET_FILES = {
     "resolution": ("Resolution.mat", "Test_Size"),
 }
 _DEFAULT_SIZE = 100
-
-
-def _find_folder(root: str) -> Path:
-    return find_root(root, _IMAGES, FOLDERS, TREE)
 
 
 def _gallery_files(folder: Path) -> dict[int, tuple[Path, str]]:
@@ -112,10 +100,7 @@ def _assign(labels: Labels, boxes: Sequence[np.ndarray], path: Path) -> list[np.
     return person_ids
 
 
-@cache
-def _read_cuhk_sysu(root: str, split: str) -> Split:
-    check_split(split)
-    folder = _find_folder(root)
+def _read(folder: Path, split: str) -> Split:
     all_boxes, num_dropped = read_images(folder / _IMAGES)
     if num_dropped:
         logger.info("Dropped %d boxes without area of %s", num_dropped, folder / _IMAGES)
@@ -143,28 +128,10 @@ def _read_cuhk_sysu(root: str, split: str) -> Split:
     return Split(records, tuple(labels.names))
 
 
-def load_cuhk_sysu(root: str | Path, split: str) -> list[dict]:
-    """Frames of CUHK-SYSU as detectron2 standard dicts; test in pool order, train by name.
-
-    Args:
-        root: the folder of CUHK-SYSU, or the folder that holds it as one of ``FOLDERS``.
-        split: "train" or "test". Each has its own person ids, 0 .. n-1 in the order of Train.mat
-            and of the TestG files.
-
-    Returns:
-        Dicts with file_name, image_id (e.g. "s123.jpg"), height, width, camera_id (-1), domain
-        and annotations (bbox float xyxy as annotated, person_id).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_cuhk_sysu(str(root), split).records]
-
-
 @cache  # evaluator and loader both ask, and a large gallery file takes a minute
-def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
-    records, raw_ids = _read_cuhk_sysu(root, "test")
-    path, variable = _protocol_files(_find_folder(root))[protocol]
+def _load_protocol(copy: Copy, protocol: str, title: str) -> SearchProtocol:
+    records, raw_ids = copy.load("test")
+    path, variable = _protocol_files(copy.folder("test"))[protocol]
     frame_index = {record["image_id"]: index for index, record in enumerate(records)}
     test = read_test(path, variable, frame_index)
     # The files need not list the queries in one order: a person is found by name.
@@ -181,19 +148,25 @@ def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
 
 
 class _ProtocolsOnDisk(Mapping[str, Callable[[], SearchProtocol]]):
-    """The protocols whose files exist, looked up when asked: registration reads nothing."""
+    """The protocols whose files exist, looked up when asked: registration reads nothing.
 
-    def __init__(self, root: str, title: str):
-        self.root = root
+    "gallery_100" (default) and the other "gallery_<size>": the explicit lists of TestG<size>.mat,
+    rows kept as they are, doubled and own frames included. "full": all other frames of the pool.
+    "occlusion", "resolution": subsets of the queries. Frame indices refer to the records of the
+    test split. Where TestG100.mat is missing the smallest is the default.
+    """
+
+    def __init__(self, copy: Copy, title: str):
+        self.copy = copy
         self.title = title
 
     def _files(self) -> dict[str, tuple[Path, str]]:
-        return _protocol_files(_find_folder(self.root))
+        return _protocol_files(self.copy.folder("test"))
 
     def __getitem__(self, name: str) -> Callable[[], SearchProtocol]:
         if name not in (files := self._files()):
             raise KeyError(f"{name} (there are {', '.join(files)})")
-        return partial(_load_protocol, self.root, name, self.title)
+        return partial(_load_protocol, self.copy, name, self.title)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files())
@@ -202,24 +175,18 @@ class _ProtocolsOnDisk(Mapping[str, Callable[[], SearchProtocol]]):
         return len(self._files())
 
 
-def load_cuhk_sysu_protocols(root: str | Path, title: str = "CUHK-SYSU") -> Protocols:
-    """Protocols of the test set by name, those whose files exist; nothing is read before use.
-
-    "gallery_100" (default) and the other "gallery_<size>": the explicit lists of TestG<size>.mat,
-    rows kept as they are, doubled and own frames included. "full": all other frames of the pool.
-    "occlusion", "resolution": subsets of the queries. Frame indices refer to the list of
-    ``load_cuhk_sysu(root, "test")``. Where TestG100.mat is missing the smallest is the default.
-    """
-    return _ProtocolsOnDisk(str(root), title)
-
-
-def register_cuhk_sysu(name: str, root: str | Path, split: str) -> None:
-    """Registers a data set of CUHK-SYSU's layout; see ``load_cuhk_sysu`` for the arguments."""
-    check_split(split)
-    register_split(
-        name,
-        partial(_read_cuhk_sysu, str(root), split),
-        dirname=root,
-        split=split,
-        protocols=load_cuhk_sysu_protocols(root, name) if split == "test" else None,
-    )
+CUHK_SYSU = Reader(
+    title="CUHK-SYSU",
+    folders=("CUHK-SYSU", "cuhk_sysu", "dataset"),
+    markers=(str(_IMAGES),),
+    tree=_TREE,
+    read=_read,
+    protocols_of=_ProtocolsOnDisk,
+    counts={
+        "cuhk_sysu_train": {"frames": 11206, "boxes": 55272, "persons": 5532},
+        "cuhk_sysu_test": {"frames": 6978, "boxes": 40871, "labeled boxes": 8345, "persons": 2900}
+        | {"queries": 2900, "queried persons": 2900}
+        | {"gallery rows": 290000, "gallery targets": 5447},
+    },
+)
+"""Frames without cameras, test in the order of the pool, train by name ("s123.jpg")."""

@@ -15,16 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    check_boxes,
-    listed,
-    load_mat,
-    parsing,
-    to_xyxy,
-    unpack_strings,
-)
 from person_search.errors import DatasetError
 from person_search.protocols import GalleryLists
+
+from .disk import listed, parsing
+from .matlab import load_mat, unpack_strings
+from .records import check_boxes, to_xyxy
 
 
 class Labels(NamedTuple):

@@ -12,32 +12,18 @@ so are pictures of persons ("depiction"); vehicles are left out. Boxes are kept 
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    Split,
-    check_split,
-    find_root,
-    has_area,
-    make_records,
-    parsing,
-    register_split,
-    require_files,
-    to_polygons,
-)
 from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 
-FOLDERS = ("ECP", "EuroCityPersons", "EuroCity", "eurocity")
+from .disk import parsing, require_files
+from .records import Split, has_area, make_records, to_polygons
+from .registration import Reader
 
-SPLITS = ("train", "val")
-
-TIMES = ("day", "night")
-
-TREE = """\
+_TREE = """\
     ECP/ (or EuroCityPersons/ or EuroCity/ or eurocity/)
         day/ (and night/)
             img/train/amsterdam/       amsterdam_00000.png ...
@@ -72,14 +58,12 @@ def _read_labels(path: Path) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
     return size, persons, ignored
 
 
-@cache
-def _read_eurocity(root: str, split: str, time: str) -> Split:
-    check_split(split, SPLITS)
-    folder = find_root(root, time, FOLDERS, TREE) / time
+def _read(folder: Path, split: str, time: str) -> Split:
+    folder = folder / time
     labels = folder / "labels" / split
     files = sorted(labels.glob("*/*.json"))
     if not files:
-        raise DatasetError(f"{labels} holds no labels. Expected\n{TREE}")
+        raise DatasetError(f"{labels} holds no labels. Expected\n{_TREE}")
     names = [str(file.relative_to(labels).with_suffix("")) for file in files]
     paths = require_files(folder / "img" / split, [f"{name}.png" for name in names])
     with ThreadPoolExecutor(8) as pool:  # on a cold or network disk the time goes into waiting
@@ -97,34 +81,20 @@ def _read_eurocity(root: str, split: str, time: str) -> Split:
     return Split(records, ())
 
 
-def load_eurocity(root: str | Path, split: str, time: str = "day") -> list[dict]:
-    """Frames of EuroCity Persons as detectron2 standard dicts, by city and name.
-
-    Args:
-        root: the folder of the data set, or the folder that holds it as one of ``FOLDERS``.
-        split: "train" or "val".
-        time: "day" or "night".
-
-    Returns:
-        Dicts with file_name, image_id (e.g. "amsterdam_00000"), height, width, camera_id (-1),
-        domain, annotations (bbox float xyxy as annotated, person_id UNLABELED) and ignore_regions
-        (polygons).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_eurocity(str(root), split, time).records]
-
-
-def register_eurocity(name: str, root: str | Path, split: str, time: str = "day") -> None:
-    """Registers a copy of EuroCity Persons under ``name``; see ``load_eurocity``."""
-    check_split(split, SPLITS)
-    if time not in TIMES:
-        raise DatasetError(f"EuroCity Persons has no time {time!r}; legal are {', '.join(TIMES)}")
-    register_split(
-        name,
-        partial(_read_eurocity, str(root), split, time),
-        dirname=root,
-        split=split,
-        evaluator_type="detection",
-    )
+EUROCITY = Reader(
+    title="EuroCity Persons",
+    folders=("ECP", "EuroCityPersons", "EuroCity", "eurocity"),
+    markers=("{time}",),
+    tree=_TREE,
+    read=_read,
+    kind="detection",
+    splits=("train", "val"),
+    options={"time": ("day", "night")},
+    counts={
+        "eurocity_train": {"frames": 23892},
+        "eurocity_val": {"frames": 4266},
+        "eurocity_night_train": {"frames": 4222},
+        "eurocity_night_val": {"frames": 770},
+    },
+)
+"""Frames by city and name ("amsterdam_00000"). Option ``time``: "day" or "night"."""

@@ -9,21 +9,19 @@ import hashlib
 import heapq
 import logging
 import os
-from functools import cache, partial
 from pathlib import Path
 
 from person_search.data.containers import count_lmdb
-from person_search.data.readers.common import Split, check_split, find_root, load_pickle
-from person_search.data.readers.reid import Picture, make_split, register_reid, require_pictures
 from person_search.errors import DatasetError
+
+from .disk import load_pickle
+from .records import Split
+from .registration import Reader
+from .reid import Picture, make_split, require_pictures
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("LUP", "LUPerson", "luperson", "lup")
-
-SPLITS = ("train",)
-
-TREE = """\
+_TREE = """\
     LUP/ (or LUPerson/ or luperson/ or lup/), either
         keys.pkl         names of the pictures
         lmdb/            data.mdb  lock.mdb
@@ -33,13 +31,6 @@ TREE = """\
 _KEYS = "keys.pkl"
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-def _find_folder(root: Path) -> Path:
-    """A folder of pictures has nothing but its name to know it by."""
-    if root.name in FOLDERS and root.is_dir():
-        return root
-    return find_root(root, _KEYS, FOLDERS, TREE)
 
 
 def _read_keys(path: Path) -> list[str]:
@@ -99,41 +90,31 @@ def _draw(names: list[str], number: int, seed: int) -> list[str]:
     return sorted(heapq.nsmallest(number, names, rank))
 
 
-@cache
-def _read_luperson(root: str, number: int | None, seed: int) -> Split:
-    folder = _find_folder(Path(root))
+def _read(folder: Path, split: str, number: int | None, seed: int | None) -> Split:
     if (folder / _KEYS).exists():
         prefix, names = _list_lmdb(folder)
     else:
         images = folder / "images"
         prefix, names = _list_folder(images if images.is_dir() else folder)
     if number is not None:
-        names = _draw(names, number, seed)
+        names = _draw(names, number, seed or 0)
     pictures = [Picture(prefix + name, _image_id(name), raw_id=-1) for name in names]
     return make_split(pictures, "LUPerson")
 
 
-def load_luperson(root: str | Path, number: int | None = None, seed: int = 0) -> list[dict]:
-    """Pictures of LUPerson, all of them UNLABELED: records as :mod:`.reid` describes.
-
-    Args:
-        root: the folder of LUPerson, or the folder that holds it as one of ``FOLDERS``.
-        number: how many to draw; None: all.
-        seed: of the draw.
-
-    Raises:
-        DatasetError: something is missing or damaged, or lmdb is not installed.
-    """
-    return [dict(record) for record in _read_luperson(str(root), number, seed).records]
-
-
-def register_luperson(
-    name: str,
-    root: str | Path,
-    split: str = "train",
-    number: int | None = None,
-    seed: int = 0,
-) -> None:
-    """Registers a copy of LUPerson under ``name``; see ``load_luperson`` for the arguments."""
-    check_split(split, SPLITS)
-    register_reid(name, partial(_read_luperson, str(root), number, seed), root=root, split=split)
+LUPERSON = Reader(
+    title="LUPerson",
+    folders=("LUP", "LUPerson", "luperson", "lup"),
+    markers=(_KEYS,),
+    tree=_TREE,
+    read=_read,
+    kind="reid",
+    splits=("train",),
+    options={"number": (), "seed": ()},
+    counts={
+        "luperson_train": {"pictures": 4180243},
+        "luperson30k_train": {"pictures": 30000},
+    },
+)
+"""Pictures of nobody in particular. Options ``number``: how many to draw, all by default;
+``seed``: of the draw."""

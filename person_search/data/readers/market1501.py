@@ -11,24 +11,22 @@ are ranked: they are a person like any other, whom no query asks for.
 
 import os
 import re
-from functools import cache, partial
 from pathlib import Path
 
-from person_search.data.readers.common import Split, check_split, find_root
-from person_search.data.readers.reid import (
+from person_search.errors import DatasetError
+
+from .records import Split
+from .registration import Reader
+from .reid import (
     GALLERY,
     QUERY,
     TRAIN,
     Picture,
     make_split,
-    register_reid,
     require_pictures,
 )
-from person_search.errors import DatasetError
 
-FOLDERS = ("Market-1501-v15.09.15", "Market-1501", "market1501")
-
-TREE = """\
+_TREE = """\
     Market-1501-v15.09.15/ (or Market-1501/ or market1501/)
         bounding_box_train/    0002_c1s1_000451_03.jpg ...
         bounding_box_test/     0001_c1s1_001051_03.jpg ...   the gallery
@@ -63,30 +61,24 @@ def _read_folder(folder: Path, role: str) -> list[Picture]:
     return pictures
 
 
-@cache
-def _read_market1501(root: str, split: str) -> Split:
-    check_split(split)
-    folder = find_root(root, f"bounding_box_{split}", FOLDERS, TREE)
+def _read(folder: Path, split: str) -> Split:
     folders = _ROLES[split].items()
     pictures = [p for name, role in folders for p in _read_folder(folder / name, role)]
     return make_split(pictures, "Market-1501")
 
 
-def load_market1501_style(root: str | Path, split: str) -> list[dict]:
-    """Pictures of Market-1501 or of folders like it: records as :mod:`.reid` describes.
-
-    Args:
-        root: the folder of the data set, or the folder that holds it as one of ``FOLDERS``.
-        split: "train", or "test": the queries, then the gallery, each by name. Each split has its
-            own person ids, 0 .. n-1 in the order of the numbers in the names.
-
-    Raises:
-        DatasetError: a folder is missing or empty, or a name does not say who is where.
-    """
-    return [dict(record) for record in _read_market1501(str(root), split).records]
-
-
-def register_market1501_style(name: str, root: str | Path, split: str) -> None:
-    """Registers folders of this kind under ``name``; see ``load_market1501_style``."""
-    check_split(split)
-    register_reid(name, partial(_read_market1501, str(root), split), root=root, split=split)
+MARKET1501 = Reader(
+    title="Market-1501",
+    folders=("Market-1501-v15.09.15", "Market-1501", "market1501"),
+    markers=("bounding_box_{split}",),
+    tree=_TREE,
+    read=_read,
+    kind="reid",
+    counts={
+        "market1501_train": {"pictures": 12936, "persons": 751, "cameras": 6},
+        # Distractors count as one person.
+        "market1501_test": {"queries": 3368, "queried persons": 750, "gallery": 15913}
+        | {"persons": 751, "cameras": 6},
+    },
+)
+"""Any folders of this kind. Test: the queries, then the gallery, each by name."""

@@ -8,30 +8,23 @@ Complete, version 1 and version 2 (the same pictures with blurred faces) alike:
 Test persons are numbered from 0 again: person 0 of the test is not person 0 of the training.
 """
 
-from functools import cache, partial
 from pathlib import Path
 
-from person_search.data.readers.common import (
-    Split,
-    check_split,
-    find_root,
-    parsing,
-    require_files,
-)
-from person_search.data.readers.reid import (
+from person_search.errors import DatasetError
+
+from .disk import parsing, require_files
+from .records import Split
+from .registration import Reader
+from .reid import (
     GALLERY,
     QUERY,
     TRAIN,
     Picture,
     make_split,
-    register_reid,
     require_pictures,
 )
-from person_search.errors import DatasetError
 
-FOLDERS = ("MSMT17_V1", "MSMT17_V2", "MSMT17", "msmt17")
-
-TREE = """\
+_TREE = """\
     MSMT17_V1/ (or MSMT17_V2/ or MSMT17/ or msmt17/)
         train/  test/                        0000/0000_000_01_0303morning_0008_0.jpg ...
         (mask_train_v2/  mask_test_v2/       in version 2)
@@ -78,31 +71,29 @@ def _read_list(path: Path, pictures: Path, role: str) -> list[Picture]:
     ]
 
 
-@cache
-def _read_msmt17(root: str, split: str) -> Split:
-    check_split(split)
-    folder = find_root(root, "list_train.txt", FOLDERS, TREE)
+def _read(folder: Path, split: str) -> Split:
     pictures = _picture_folder(folder, split)
     lists = _LISTS[split].items()
     rows = [row for name, role in lists for row in _read_list(folder / name, pictures, role)]
     return make_split(rows, "MSMT17")
 
 
-def load_msmt17(root: str | Path, split: str) -> list[dict]:
-    """Pictures of MSMT17, version 1 or 2: records as :mod:`.reid` describes.
-
-    Args:
-        root: the folder of MSMT17, or the folder that holds it as one of ``FOLDERS``; there,
-            version 1 goes before version 2.
-        split: "train" (list_train, then list_val) or "test" (the queries, then the gallery).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_msmt17(str(root), split).records]
+def _per_camera(text: str) -> dict[str, int]:
+    return {f"camera {camera}": int(n) for camera, n in enumerate(text.split(), start=1)}
 
 
-def register_msmt17(name: str, root: str | Path, split: str) -> None:
-    """Registers a copy of MSMT17 under ``name``; see ``load_msmt17`` for the arguments."""
-    check_split(split)
-    register_reid(name, partial(_read_msmt17, str(root), split), root=root, split=split)
+MSMT17 = Reader(
+    title="MSMT17",
+    folders=("MSMT17_V1", "MSMT17_V2", "MSMT17", "msmt17"),
+    markers=("list_train.txt",),
+    tree=_TREE,
+    read=_read,
+    kind="reid",
+    counts={
+        "msmt17_train": {"pictures": 32621, "persons": 1041, "cameras": 15}
+        | _per_camera("4910 203 454 1614 4296 1678 3453 795 1396 655 3154 1364 3635 3876 1138"),
+        "msmt17_test": {"queries": 11659, "queried persons": 3060, "gallery": 82161}
+        | {"persons": 3060},
+    },
+)
+"""Version 1 goes before version 2. Test: the queries, then the gallery."""

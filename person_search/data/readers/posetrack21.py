@@ -20,47 +20,32 @@ from typing import NamedTuple
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    Protocols,
-    Split,
-    check_split,
-    find_root,
-    has_area,
-    listed,
-    make_records,
-    number_persons,
-    parsing,
-    register_split,
-    require_files,
-    to_xyxy,
-)
 from person_search.errors import DatasetError
 from person_search.protocols import GalleryRule, SearchProtocol
 
+from .disk import listed, parsing, require_files
+from .records import Split, has_area, make_records, number_persons, to_xyxy
+from .registration import Copy, Protocols, Reader
+
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("PoseTrack21", "posetrack21")
-
-TREE = """\
+_TREE = """\
     PoseTrack21/ (or posetrack21/)
         images/train/  images/val/     <sequence>/000000.jpg ...
         posetrack_person_search/       train.json  val.json  query.json
         (or annotations/posetrack_person_search/)"""
 
-_ANNOTATIONS = "posetrack_person_search"
+_PLACES = ("posetrack_person_search", "annotations/posetrack_person_search")
+"""Of the annotations; releases differ."""
 
 _FILES = {"train": "train.json", "test": "val.json"}
 
 
-def _find_folders(root: str) -> tuple[Path, Path]:
-    """The folder of the data set, and that of its annotations."""
-    below = Path("annotations", _ANNOTATIONS)
-    marker = below if (Path(root) / below).is_dir() else Path(_ANNOTATIONS)
-    folder = find_root(root, marker, FOLDERS, TREE)
-    found = [folder / p for p in (_ANNOTATIONS, below) if (folder / p).is_dir()]
+def _annotations_of(folder: Path) -> Path:
+    found = [folder / place for place in _PLACES if (folder / place).is_dir()]
     if not found:
-        raise DatasetError(f"{folder} holds no {_ANNOTATIONS}/. Expected\n{TREE}")
-    return folder, found[0]
+        raise DatasetError(f"{folder} holds no {_PLACES[0]}/. Expected\n{_TREE}")
+    return found[0]
 
 
 class _Annotated(NamedTuple):
@@ -116,11 +101,8 @@ def _ignore_regions(image: dict) -> list[list[float]]:
     return [polygon.T.ravel().tolist() for polygon in polygons]
 
 
-@cache
-def _read_posetrack21(root: str, split: str) -> Split:
-    check_split(split)
-    folder, annotations = _find_folders(root)
-    path = annotations / _FILES[split]
+def _read(folder: Path, split: str) -> Split:
+    path = _annotations_of(folder) / _FILES[split]
     found = _read_annotations(path)
     paths = require_files(folder, found.names)
     person_ids, raw_ids = number_persons(found.raw_ids)
@@ -138,29 +120,11 @@ def _read_posetrack21(root: str, split: str) -> Split:
     return Split(records, raw_ids)
 
 
-def load_posetrack21(root: str | Path, split: str) -> list[dict]:
-    """Frames of PoseTrack21 as detectron2 standard dicts, in the order of the annotation file.
-
-    Args:
-        root: the folder of PoseTrack21, or the folder that holds it as one of ``FOLDERS``.
-        split: "train" or "test" (val.json). Each has its own person ids, 0 .. n-1 in the order of
-            the raw ids that occur in it.
-
-    Returns:
-        Dicts with file_name, image_id ("val/<sequence>/000000"), height, width, camera_id (-1),
-        domain, annotations (bbox float xyxy as annotated, person_id) and ignore_regions (polygons).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_posetrack21(str(root), split).records]
-
-
 @cache
-def _load_protocol(root: str, title: str) -> SearchProtocol:
-    records, persons = _read_posetrack21(root, "test")
-    folder, annotations = _find_folders(root)
-    path = annotations / "query.json"
+def _load_protocol(copy: Copy, title: str) -> SearchProtocol:
+    records, persons = copy.load("test")
+    folder = copy.folder("test")
+    path = _annotations_of(folder) / "query.json"
     found = _read_annotations(path)
     raw_ids = np.concatenate(found.raw_ids)
     if not len(raw_ids):
@@ -181,21 +145,21 @@ def _load_protocol(root: str, title: str) -> SearchProtocol:
     )
 
 
-def load_posetrack21_protocols(root: str | Path, title: str = "PoseTrack21") -> Protocols:
-    """The protocol of the test set; nothing is read before it is called.
-
-    "regular": all other frames. Frame indices refer to ``load_posetrack21(root, "test")``.
-    """
-    return {"regular": partial(_load_protocol, str(root), title)}
+def _protocols(copy: Copy, title: str) -> Protocols:
+    """ "regular": all other frames. Frame indices refer to the records of the test split."""
+    return {"regular": partial(_load_protocol, copy, title)}
 
 
-def register_posetrack21(name: str, root: str | Path, split: str) -> None:
-    """Registers a copy of PoseTrack21 under ``name``; see ``load_posetrack21``."""
-    check_split(split)
-    register_split(
-        name,
-        partial(_read_posetrack21, str(root), split),
-        dirname=root,
-        split=split,
-        protocols=load_posetrack21_protocols(root, name) if split == "test" else None,
-    )
+POSETRACK21 = Reader(
+    title="PoseTrack21",
+    folders=("PoseTrack21", "posetrack21"),
+    markers=_PLACES,
+    tree=_TREE,
+    read=_read,
+    protocols_of=_protocols,
+    counts={
+        "posetrack21_train": {"frames": 42861},
+        "posetrack21_test": {"persons": 1656, "queried persons": 1313},
+    },
+)
+"""Frames in the order of the annotation file; image_id is "val/<sequence>/000000"."""

@@ -19,29 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from person_search.data.readers.common import (
-    Protocols,
-    Split,
-    check_boxes,
-    check_split,
-    find_root,
-    load_mat,
-    make_records,
-    number_persons,
-    parsing,
-    register_split,
-    require_files,
-    to_xyxy,
-    unpack_strings,
-)
 from person_search.errors import DatasetError
 from person_search.protocols import GalleryRule, SearchProtocol
 
+from .disk import parsing, require_files
+from .matlab import load_mat, unpack_strings
+from .records import Split, check_boxes, make_records, number_persons, to_xyxy
+from .registration import Copy, Protocols, Reader
+
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("PRW-v16.04.20", "PRW")
-
-TREE = """\
+_TREE = """\
     PRW-v16.04.20/ (or PRW/)
         frames/            c1s1_000151.jpg ...
         annotations/       c1s1_000151.jpg.mat ...
@@ -69,10 +57,7 @@ def _read_rows(path: Path) -> np.ndarray:
     return rows
 
 
-@cache
-def _read_prw(root: str, split: str) -> Split:
-    check_split(split)
-    folder = find_root(root, f"frame_{split}.mat", FOLDERS, TREE)
+def _read(folder: Path, split: str) -> Split:
     frame_list = folder / f"frame_{split}.mat"
     cells = load_mat(frame_list, f"img_index_{split}")
     with parsing(frame_list):
@@ -90,24 +75,6 @@ def _read_prw(root: str, split: str) -> Split:
     cameras = [_camera(name) for name in names]
     records = make_records(paths, names, cameras, boxes, person_ids, "PRW")
     return Split(records, raw_ids)
-
-
-def load_prw(root: str | Path, split: str) -> list[dict]:
-    """Frames of PRW as detectron2 standard dicts, in the order of ``frame_<split>.mat``.
-
-    Args:
-        root: the folder of PRW, or the folder that holds it as one of ``FOLDERS``.
-        split: "train" or "test". Each has its own person ids, 0 .. n-1 in the order of the raw
-            ids that occur in it.
-
-    Returns:
-        Dicts with file_name, image_id (name without extension), height, width, camera_id (1..6),
-        domain and annotations (bbox float xyxy as annotated, person_id).
-
-    Raises:
-        DatasetError: something is missing or damaged.
-    """
-    return [dict(record) for record in _read_prw(str(root), split).records]
 
 
 def _read_queries(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -135,9 +102,9 @@ def _read_queries(path: Path) -> tuple[np.ndarray, list[str]]:
 
 
 @cache  # evaluator and loader both ask, and a large gallery file takes a minute
-def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
-    records, raw_ids = _read_prw(root, "test")
-    path = find_root(root, "frame_test.mat", FOLDERS, TREE) / "query_info.txt"
+def _load_protocol(copy: Copy, protocol: str, title: str) -> SearchProtocol:
+    records, raw_ids = copy.load("test")
+    path = copy.folder("test") / "query_info.txt"
     rows, frames = _read_queries(path)
     boxes = to_xyxy(rows[:, 1:])
     frame_index = {record["image_id"]: index for index, record in enumerate(records)}
@@ -172,22 +139,36 @@ def _load_protocol(root: str, protocol: str, title: str) -> SearchProtocol:
     )
 
 
-def load_prw_protocols(root: str | Path, title: str = "PRW") -> Protocols:
-    """Protocols of PRW's test set by name; nothing is read before one of them is called.
-
-    "regular" (default): all other frames, what papers print. "multi_view": only frames of other
-    cameras, harder. Frame indices refer to the list of ``load_prw(root, "test")``.
+def _protocols(copy: Copy, title: str) -> Protocols:
+    """ "regular" (default): all other frames, what papers print. "multi_view": only frames of other
+    cameras, harder. Frame indices refer to the records of the test split.
     """
-    return {name: partial(_load_protocol, str(root), name, title) for name in _GALLERIES}
+    return {name: partial(_load_protocol, copy, name, title) for name in _GALLERIES}
 
 
-def register_prw(name: str, root: str | Path, split: str) -> None:
-    """Registers a data set of PRW's layout under ``name``; see ``load_prw`` for the arguments."""
-    check_split(split)
-    register_split(
-        name,
-        partial(_read_prw, str(root), split),
-        dirname=root,
-        split=split,
-        protocols=load_prw_protocols(root, name) if split == "test" else None,
-    )
+def _per_sequence(text: str) -> dict[str, int]:
+    fields = text.split()
+    return {f"frames {name}": int(n) for name, n in zip(fields[::2], fields[1::2], strict=True)}
+
+
+PRW = Reader(
+    title="PRW",
+    folders=("PRW-v16.04.20", "PRW"),
+    markers=("frame_{split}.mat",),
+    tree=_TREE,
+    read=_read,
+    protocols_of=_protocols,
+    counts={
+        "prw_train": {"frames": 5704, "boxes": 18048, "labeled boxes": 14907, "persons": 483}
+        | _per_sequence(
+            "c1s1 530 c1s2 361 c2s1 754 c3s1 996 c4s1 348 c4s2 218 c5s1 1251 c6s1 1246"
+        ),
+        "prw_test": {"frames": 6112, "boxes": 25062, "labeled boxes": 19127, "persons": 544}
+        | {"queries": 2057, "queried persons": 450}
+        | _per_sequence(
+            "c1s2 12 c1s3 381 c1s4 498 c2s1 36 c2s2 557 c3s1 125 c3s2 1144 c4s2 15 c4s3 293 "
+            "c4s4 330 c4s5 2 c5s1 52 c5s2 1015 c6s1 16 c6s2 1636"
+        ),
+    },
+)
+"""Frames of six cameras; records have camera_id 1..6, and the frame's name as image_id."""

@@ -12,14 +12,15 @@ be opened, so it has no ``height``, ``width`` or ``annotations``:
     domain       name of the data set
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from person_search.data.readers.common import Split, number_persons, register_split
 from person_search.errors import DatasetError
+
+from .records import Split, number_persons
 
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
@@ -63,8 +64,3 @@ def require_pictures(names: Sequence, where: Path | str) -> None:
     """Raises DatasetError where a folder or list that should name pictures names none."""
     if not names:
         raise DatasetError(f"{where} names no picture")
-
-
-def register_reid(name: str, read: Callable[[], Split], *, root: str | Path, split: str) -> None:
-    """Registers a split of a re-identification set with detectron2; see ``register_split``."""
-    register_split(name, read, dirname=root, split=split, evaluator_type="reid")

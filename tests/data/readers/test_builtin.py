@@ -10,19 +10,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from PIL import Image
 
-from person_search.data.readers import (
-    crowdhuman,
-    cuhk03,
-    cuhk_sysu,
-    eurocity,
-    luperson,
-    market1501,
-    msmt17,
-    posetrack21,
-    prw,
-    register_all,
-)
-from person_search.data.readers.builtin import STREET_DOMAINS, STREET_SIZES
+from person_search.data.readers import BUILTIN, register_all
+from person_search.data.readers.street import DOMAINS, SIZES
 from person_search.errors import DatasetError
 from person_search.protocols import GalleryLists
 from person_search.street import STREET_SIZES as DRAWN_SIZES
@@ -30,9 +19,9 @@ from person_search.street import draw_street
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-READERS = [crowdhuman, cuhk03, cuhk_sysu, eurocity, luperson, market1501, msmt17, posetrack21, prw]
+READERS = {reader for reader, _ in BUILTIN.values()}
 SEARCH = ["prw", "cuhk_sysu", "posetrack21"]
-SEARCH += [f"street_{size}{x}" for size in STREET_SIZES for x in ("", "_cuhk")]
+SEARCH += [f"street_{size}{x}" for size in SIZES for x in ("", "_cuhk")]
 REID = ["market1501", "msmt17", "cuhk03_labeled", "cuhk03_detected"]
 DETECTION = ["crowdhuman", "crowdhuman_visible", "eurocity", "eurocity_night"]
 KINDS = (
@@ -42,8 +31,8 @@ KINDS = (
     | {f"{name}_{split}": "detection" for name in DETECTION for split in ("train", "val")}
     | {
         f"street_{size}_{domain}_train": "detection" if domain in ("noon", "night") else "reid"
-        for size in STREET_SIZES
-        for domain in STREET_DOMAINS
+        for size in SIZES
+        for domain in DOMAINS
     }
 )
 
@@ -96,7 +85,7 @@ def test_the_readme_shows_every_name_and_every_tree():
     for name in KINDS:
         assert name.startswith("street_") or f"`{name}`" in readme, name
     for reader in READERS:
-        assert reader.TREE.splitlines()[0] in readme, reader.__name__
+        assert reader.tree.splitlines()[0] in readme, reader.title
 
 
 def test_registering_again_is_fine(registered_at, tmp_path):
@@ -113,7 +102,7 @@ def test_missing_street_says_how_to_draw_it(registered_at, tmp_path, name):
 
 
 def test_sizes_are_those_that_can_be_drawn():
-    assert set(STREET_SIZES) == set(DRAWN_SIZES)
+    assert set(SIZES) == set(DRAWN_SIZES)
 
 
 @pytest.fixture(scope="module")

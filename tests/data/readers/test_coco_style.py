@@ -13,12 +13,7 @@ from street_runs import registered
 
 from person_search.data import load_train_records
 from person_search.data.crops import load_test_crops
-from person_search.data.readers import (
-    load_coco_style,
-    load_coco_style_protocols,
-    register_all,
-    register_coco_style,
-)
+from person_search.data.readers import coco_style, register_all, register_coco_style
 from person_search.errors import ConfigError, DatasetError
 from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search
 from person_search.importing import (
@@ -57,6 +52,14 @@ def write_prepared(folder: Path, images=IMAGES, boxes=BOXES, pictures=False, **m
         write_coco(folder / f"{split}.json", images, boxes, pictures)
     (folder / "dataset.json").write_text(json.dumps({**MARKER, **marker}))
     return folder
+
+
+def load_coco_style(folder: Path, split: str) -> list[dict]:
+    return coco_style.load_split(folder, split).records
+
+
+def load_coco_style_protocols(folder: Path, title: str) -> dict:
+    return coco_style.load_protocols(folder, title)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from looks_alike import crowdhuman_row as row
 from looks_alike import write_crowdhuman
 
 from person_search.data import PersonSearchMapper, load_train_records
-from person_search.data.readers import load_crowdhuman, register_crowdhuman
+from person_search.data.readers import CROWDHUMAN
 from person_search.errors import ConfigError, DatasetError, ImageError
 from person_search.evaluation import build_evaluator
 from person_search.labels import UNLABELED
@@ -36,7 +36,7 @@ def crowdhuman(tmp_path) -> Path:
 
 
 def test_a_record_is_what_was_annotated(crowdhuman):
-    first, second, third = load_crowdhuman(crowdhuman, "train")
+    first, second, third = CROWDHUMAN.load(crowdhuman, "train").records
 
     def person(box):
         return {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0} | {
@@ -57,14 +57,14 @@ def test_a_record_is_what_was_annotated(crowdhuman):
 
 
 def test_visible_boxes(crowdhuman):
-    first, *_ = load_crowdhuman(crowdhuman, "train", "visible")
+    first, *_ = CROWDHUMAN.load(crowdhuman, "train", boxes="visible").records
     assert [a["bbox"] for a in first["annotations"]] == [
         [0, 5, 20, 35], [50, 20, 64, 48], [60, 3, 64, 13],
     ]  # fmt: skip
 
 
 def test_training_takes_frames_with_persons_and_clips(crowdhuman, names, tiny_cfg):
-    register_crowdhuman("crowdhuman_of_a_test", crowdhuman, "train")
+    CROWDHUMAN.register("crowdhuman_of_a_test", crowdhuman, "train")
     (record,) = load_train_records(("crowdhuman_of_a_test",))
     cfg = tiny_cfg("INPUT.MIN_SIZE_TRAIN", (48,), "INPUT.RANDOM_FLIP", "none")
     instances = PersonSearchMapper(cfg, True)(record)["instances"]
@@ -78,7 +78,7 @@ def test_training_takes_frames_with_persons_and_clips(crowdhuman, names, tiny_cf
 )
 def test_where_copies_keep_the_pictures(tmp_path, images):
     root = write_crowdhuman(tmp_path / "crowdhuman", "train", FRAMES, images)
-    records = load_crowdhuman(tmp_path, "train")
+    records = CROWDHUMAN.load(tmp_path, "train").records
     assert {Path(r["file_name"]).parent for r in records} == {root / images}
 
 
@@ -88,7 +88,7 @@ def test_pictures_in_several_folders(tmp_path):
     for number, (name, rows) in enumerate(parts, start=1):
         write_crowdhuman(root, "train", {name: rows}, f"CrowdHuman_train0{number}/Images")
     write_crowdhuman(root, "train", FRAMES, "elsewhere")
-    assert len(load_crowdhuman(root, "train")) == 3
+    assert len(CROWDHUMAN.load(root, "train").records) == 3
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def names():
 
 
 def test_registered_for_detection(crowdhuman, names, tiny_cfg):
-    register_crowdhuman("crowdhuman_of_a_test", crowdhuman, "val")
+    CROWDHUMAN.register("crowdhuman_of_a_test", crowdhuman, "val")
     metadata = MetadataCatalog.get("crowdhuman_of_a_test")
     assert (metadata.evaluator_type, metadata.split) == ("detection", "val")
     with pytest.raises(ConfigError, match="has evaluator_type 'detection'.*there are evaluators"):
@@ -126,16 +126,16 @@ LINES = "annotation_train.odgt"
 def test_damage_gives_one_error_that_names_the_line(crowdhuman, text, message):
     (crowdhuman / LINES).write_text(text)
     with pytest.raises(DatasetError, match=re.escape(message)):
-        load_crowdhuman(crowdhuman, "train")
+        CROWDHUMAN.load(crowdhuman, "train")
 
 
 def test_what_else_is_wrong(crowdhuman, tmp_path):
     (crowdhuman / "Images" / "273275,b.jpg").write_text("moved")
     with pytest.raises(ImageError, match="273275,b.jpg is not a readable image"):
-        load_crowdhuman(crowdhuman, "train")
+        CROWDHUMAN.load(crowdhuman, "train")
     with pytest.raises(DatasetError, match=r"(?s)No CrowdHuman .*Images/.*DETECTRON2_DATASETS"):
-        load_crowdhuman(tmp_path / "nowhere", "train")
+        CROWDHUMAN.load(tmp_path / "nowhere", "train")
     with pytest.raises(DatasetError, match="'test'; legal are train, val"):
-        register_crowdhuman("crowdhuman_of_a_test", crowdhuman, "test")
+        CROWDHUMAN.register("crowdhuman_of_a_test", crowdhuman, "test")
     with pytest.raises(DatasetError, match="'head'; legal are full, visible"):
-        register_crowdhuman("crowdhuman_of_a_test", crowdhuman, "train", "head")
+        CROWDHUMAN.register("crowdhuman_of_a_test", crowdhuman, "train", boxes="head")

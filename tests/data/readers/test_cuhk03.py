@@ -10,7 +10,7 @@ from looks_alike import noise, write_cuhk03_protocol, write_cuhk03_release
 from street_runs import REPOSITORY
 
 from person_search.data.crops import load_test_crops
-from person_search.data.readers import load_cuhk03, register_cuhk03
+from person_search.data.readers import CUHK03
 from person_search.errors import DatasetError, ImageError
 from person_search.images import read_image
 
@@ -53,7 +53,7 @@ def cuhk03(tmp_path, request) -> Path:
 
 
 def test_training_pictures(cuhk03):
-    records = load_cuhk03(cuhk03, "train")
+    records = CUHK03.load(cuhk03, "train").records
     release = next(cuhk03.rglob("cuhk-03.mat"))
     assert records == [
         {
@@ -70,7 +70,7 @@ def test_training_pictures(cuhk03):
 
 
 def test_test_pictures(cuhk03):
-    records = load_cuhk03(cuhk03.parent, "test")
+    records = CUHK03.load(cuhk03.parent, "test").records
     found = [(r["role"], r["image_id"], r["person_id"], r["camera_id"]) for r in records]
     assert found == [
         ("query", "1_002_1_03.png", 0, 1),
@@ -83,14 +83,16 @@ def test_test_pictures(cuhk03):
 
 @pytest.mark.parametrize("boxes", ["labeled", "detected"])
 def test_each_picture_is_the_one_of_its_name(cuhk03, boxes):
-    for record in [r for split in ("train", "test") for r in load_cuhk03(cuhk03, split, boxes)]:
+    for record in [
+        r for split in ("train", "test") for r in CUHK03.load(cuhk03, split, boxes=boxes).records
+    ]:
         expected = pixels(record["image_id"], boxes)
         assert np.array_equal(read_image(record["file_name"], "RGB"), expected)
         assert np.array_equal(read_image(record["file_name"]), expected[:, :, ::-1])
 
 
 def test_registered(cuhk03):
-    register_cuhk03("cuhk03_of_a_test", cuhk03, "test", boxes="detected")
+    CUHK03.register("cuhk03_of_a_test", cuhk03, "test", boxes="detected")
     try:
         queries, gallery = load_test_crops("cuhk03_of_a_test")
         metadata = MetadataCatalog.get("cuhk03_of_a_test")
@@ -115,43 +117,43 @@ def test_damage_gives_one_error_that_names_the_file(cuhk03, tmp_path):
     path = cuhk03 / CONFIG.format("labeled")
     write_cuhk03_protocol(path, [*NAMES[:2], "1_002_1_03.jpg", *NAMES[3:]], LABELS, INDICES)
     with pytest.raises(DatasetError, match=r"config_labeled\.mat is damaged"):
-        load_cuhk03(cuhk03, "test")
+        CUHK03.load(cuhk03, "test")
     write_cuhk03_protocol(path, NAMES, LABELS, {**INDICES, "query": [8]})
     with pytest.raises(DatasetError, match=r"config_labeled\.mat is damaged"):
-        load_cuhk03(cuhk03, "test")
+        CUHK03.load(cuhk03, "test")
     write_cuhk03_protocol(path, NAMES, LABELS, {**INDICES, "train": []})
     with pytest.raises(DatasetError, match=r"config_labeled\.mat, train_idx names no picture"):
-        load_cuhk03(cuhk03, "train")
+        CUHK03.load(cuhk03, "train")
     write_cuhk03_protocol(path, NAMES, LABELS, {"train": [1]})
     with pytest.raises(DatasetError, match=r"config_labeled\.mat holds .*, not query_idx"):
-        load_cuhk03(cuhk03, "test")
+        CUHK03.load(cuhk03, "test")
 
     release = next(cuhk03.rglob("cuhk-03.mat"))
     with h5py.File(release, "a") as file:
         del file["detected"]
     with pytest.raises(DatasetError, match=r"cuhk-03\.mat holds #refs#, labeled, not detected"):
-        load_cuhk03(cuhk03, "train", "detected")
+        CUHK03.load(cuhk03, "train", boxes="detected")
     release.write_bytes(release.read_bytes()[:700])
     with pytest.raises(DatasetError, match=r"cuhk-03\.mat is no MATLAB 7.3 file"):
-        load_cuhk03(cuhk03, "train", "detected")
+        CUHK03.load(cuhk03, "train", boxes="detected")
     release.unlink()
     with pytest.raises(DatasetError, match=r"(?s)holds no cuhk-03\.mat\. Expected.*labeled\.mat"):
-        load_cuhk03(cuhk03, "train", "detected")
+        CUHK03.load(cuhk03, "train", boxes="detected")
     with pytest.raises(DatasetError, match=r"(?s)No cuhk03 .*cuhk-03\.mat.*DETECTRON2_DATASETS"):
-        load_cuhk03(tmp_path / "nowhere", "train")
+        CUHK03.load(tmp_path / "nowhere", "train")
 
 
 def test_legal_words(cuhk03):
     with pytest.raises(DatasetError, match="'drawn'; legal are labeled, detected"):
-        register_cuhk03("cuhk03_of_a_test", cuhk03, "test", boxes="drawn")
+        CUHK03.register("cuhk03_of_a_test", cuhk03, "test", boxes="drawn")
     with pytest.raises(DatasetError, match="'val'; legal are train, test"):
-        register_cuhk03("cuhk03_of_a_test", cuhk03, "val")
+        CUHK03.register("cuhk03_of_a_test", cuhk03, "val")
 
 
 def test_without_h5py_the_error_says_what_to_install(cuhk03, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(DatasetError, match=r"package h5py: pip install"):
-        load_cuhk03(cuhk03, "train")
+        CUHK03.load(cuhk03, "train")
 
 
 @needs_shared
@@ -163,7 +165,9 @@ def test_the_real_protocol(tmp_path, boxes, train, gallery):
     name = CONFIG.format(boxes)
     (tmp_path / name).symlink_to((SHARED / "person-re-ranking/CUHK03" / name).resolve())
     write_cuhk03_release(tmp_path / "cuhk-03.mat", {}, boxes)
-    training, test = (load_cuhk03(tmp_path, split, boxes) for split in ("train", "test"))
+    training, test = (
+        CUHK03.load(tmp_path, split, boxes=boxes).records for split in ("train", "test")
+    )
     queries, others = ([r for r in test if r["role"] == role] for role in ("query", "gallery"))
     assert (len(training), len(queries), len(others)) == (train, 1400, gallery)
     assert [len({r["person_id"] for r in part}) for part in (training, queries, others)] == [

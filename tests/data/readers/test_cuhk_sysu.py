@@ -12,12 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from person_search.data.readers import (
-    load_cuhk_sysu,
-    load_cuhk_sysu_protocols,
-    register_cuhk_sysu,
-)
-from person_search.data.readers.cuhk_sysu import _read_cuhk_sysu
+from person_search.data.readers import CUHK_SYSU
 from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 from person_search.protocols import GalleryRule
@@ -138,7 +133,7 @@ def persons(record):
 
 
 def test_training_frames(cuhk):
-    records = load_cuhk_sysu(cuhk, "train")
+    records = CUHK_SYSU.load(cuhk, "train").records
     assert [record["image_id"] for record in records] == ["s10.jpg", "s2.jpg"]
     assert persons(records[0]) == [((200, 5, 300, 255), 0)]
     assert persons(records[1]) == [((1, 2, 31, 42), UNLABELED), ((300, 2, 330, 42), 0)]
@@ -149,7 +144,7 @@ def test_training_frames(cuhk):
 
 
 def test_test_frames(cuhk):
-    records = load_cuhk_sysu(cuhk, "test")
+    records = CUHK_SYSU.load(cuhk, "test").records
     assert [record["image_id"] for record in records] == POOL
     # p7 is person 0 and p1 person 1: the order of the smallest TestG file. No box of no area.
     assert persons(records[0]) == [((10, 20, 40, 60), 0), ((60, 20, 90, 60), 1)]
@@ -158,7 +153,7 @@ def test_test_frames(cuhk):
 
 
 def test_galleries_are_kept_row_by_row(cuhk):
-    protocols = load_cuhk_sysu_protocols(cuhk)
+    protocols = CUHK_SYSU.protocols(cuhk)
     assert list(protocols) == ["gallery_100", "gallery_2", "full"]
     protocol = protocols["gallery_100"]()
     assert protocol.name == "CUHK-SYSU, gallery 100"
@@ -176,13 +171,13 @@ def test_galleries_are_kept_row_by_row(cuhk):
 
 
 def test_the_full_set_is_every_other_frame(cuhk):
-    protocol = load_cuhk_sysu_protocols(cuhk)["full"]()
+    protocol = CUHK_SYSU.protocols(cuhk)["full"]()
     assert protocol.gallery is GalleryRule.OTHER_FRAMES
     assert protocol.query_ids.tolist() == [0, 1]
 
 
 def test_protocols_follow_the_files(cuhk):
-    protocols = load_cuhk_sysu_protocols(cuhk)
+    protocols = CUHK_SYSU.protocols(cuhk)
     (cuhk / SUBSET).mkdir()
     write_test(cuhk / SUBSET / "Occlusion.mat", "Occlusion1", [P1])
     write_test(cuhk / SUBSET / "Resolution.mat", "Test_Size", [P7])
@@ -199,7 +194,7 @@ def test_labels_without_a_box_are_counted(tmp_path, caplog):
     train = TRAIN | {"p3": [("s2.jpg", (1, 2, 30, 41)), ("s5.jpg", (10, 20, 30, 40))]}
     root = write_cuhk(tmp_path / "CUHK-SYSU", train=train)
     with caplog.at_level(logging.WARNING):
-        records = load_cuhk_sysu(root, "train")
+        records = CUHK_SYSU.load(root, "train").records
     assert "2 of 4 labeled boxes" in caplog.text
     assert "(persons p3, p3)" in caplog.text
     assert persons(records[1])[0] == ((1, 2, 31, 42), UNLABELED)
@@ -208,7 +203,7 @@ def test_labels_without_a_box_are_counted(tmp_path, caplog):
 def test_registration_is_lazy_and_the_metadata_follows(tmp_path):
     name, root = "cuhk_of_a_test", tmp_path / "CUHK-SYSU"
     try:
-        register_cuhk_sysu(name, tmp_path, "test")
+        CUHK_SYSU.register(name, tmp_path, "test")
         metadata = MetadataCatalog.get(name)
         assert metadata.evaluator_type == "person_search"
         write_cuhk(root)
@@ -223,11 +218,9 @@ def test_registration_is_lazy_and_the_metadata_follows(tmp_path):
 
 def test_missing_data_set_shows_the_tree_and_the_remedy(tmp_path):
     with pytest.raises(DatasetError, match=r"(?s)Image/SSM.*DETECTRON2_DATASETS"):
-        load_cuhk_sysu(tmp_path, "train")
-    with pytest.raises(DatasetError, match=r"prepare_street\.py --size tiny"):
-        load_cuhk_sysu(tmp_path / "street" / "tiny", "train")
+        CUHK_SYSU.load(tmp_path, "train")
     with pytest.raises(DatasetError, match="legal are train, test"):
-        load_cuhk_sysu(tmp_path, "query")
+        CUHK_SYSU.load(tmp_path, "query")
 
 
 def _cut(path):
@@ -285,7 +278,7 @@ def _nan_box(root):
 def test_damage_gives_one_error_that_names_the_file(cuhk, damage, message):
     damage(cuhk)
     with pytest.raises(DatasetError, match=re.escape(message)):
-        for load in load_cuhk_sysu_protocols(cuhk).values():
+        for load in CUHK_SYSU.protocols(cuhk).values():
             load()
 
 
@@ -323,7 +316,7 @@ def original():
 @needs_shared
 def test_original_counts(original, caplog):
     with caplog.at_level(logging.WARNING):
-        train, test = (load_cuhk_sysu(original, split) for split in ("train", "test"))
+        train, test = (CUHK_SYSU.load(original, split).records for split in ("train", "test"))
     assert not caplog.records  # every label of the protocol finds its box
     assert (len(train), len(test)) == (11206, 6978)
     numbers = {int(record["image_id"][1:-4]) for record in train + test}
@@ -339,7 +332,7 @@ def test_original_counts(original, caplog):
 
 @pytest.fixture(scope="module")
 def protocol(original):
-    return load_cuhk_sysu_protocols(original)["gallery_100"]()
+    return CUHK_SYSU.protocols(original)["gallery_100"]()
 
 
 @needs_shared
@@ -353,7 +346,7 @@ def test_original_protocol(original, protocol):
     per_query = np.add.reduceat(gallery.has_target.astype(int), gallery.offsets[:-1])
     expected = [1501, 804, 341, 135, 48, 28, 16, 9, 9, 2, 4, 1, 2]
     assert np.bincount(per_query)[1:].tolist() == expected
-    protocols = load_cuhk_sysu_protocols(original)
+    protocols = CUHK_SYSU.protocols(original)
     assert list(protocols) == ["gallery_100", "full", "occlusion"]
     assert protocols["occlusion"]().query_ids.tolist() == list(range(100, 110))
 
@@ -369,8 +362,8 @@ def test_original_protocol(original, protocol):
 
 @needs_shared
 def test_bad_rows_of_the_original_are_kept(original, protocol):
-    names = [record["image_id"] for record in load_cuhk_sysu(original, "test")]
-    raw_ids = _read_cuhk_sysu(str(original), "test").raw_person_ids
+    names = [record["image_id"] for record in CUHK_SYSU.load(original, "test").records]
+    raw_ids = CUHK_SYSU.load(original, "test").raw_person_ids
 
     def targets(query):
         rows = slice(*protocol.gallery.offsets[query : query + 2])

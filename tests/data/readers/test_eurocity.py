@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from looks_alike import eurocity_object as obj
 from looks_alike import write_eurocity
 
-from person_search.data.readers import load_eurocity, register_eurocity
+from person_search.data.readers import EUROCITY
 from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 
@@ -41,7 +41,7 @@ def polygon(x1, y1, x2, y2):
 
 
 def test_pedestrians_are_persons_and_riders_and_groups_are_not_background(ecp):
-    records = load_eurocity(ecp, "train")
+    records = EUROCITY.load(ecp, "train").records
     assert [r["image_id"] for r in records] == ["amsterdam_00000", "roma_00002", "roma_00010"]
     first = records[0]
     assert [a["bbox"] for a in first["annotations"]] == [[-2, 5, 10, 30], [44, 1, 49, 20]]
@@ -65,13 +65,13 @@ def test_day_and_night_train_and_val(tmp_path):
     for time in ("day", "night"):
         for split in ("train", "val"):
             write_eurocity(root, split, {f"roma/{time}_{split}": []}, time)
-            (record,) = load_eurocity(tmp_path, split, time)
+            (record,) = EUROCITY.load(tmp_path, split, time=time).records
             assert record["image_id"] == f"{time}_{split}"
 
 
 def test_registered_for_detection(ecp):
     name = "eurocity_of_a_test"
-    register_eurocity(name, ecp, "train")
+    EUROCITY.register(name, ecp, "train")
     try:
         metadata = MetadataCatalog.get(name)
         assert (metadata.evaluator_type, metadata.split) == ("detection", "train")
@@ -97,18 +97,18 @@ def test_damage_gives_one_error_that_names_the_file(ecp, change):
     change(content)
     path.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match=r"roma_00010\.json is damaged"):
-        load_eurocity(ecp, "train")
+        EUROCITY.load(ecp, "train")
 
 
 def test_what_else_is_wrong(ecp, tmp_path):
     with pytest.raises(DatasetError, match=r"(?s)labels/val holds no labels\. Expected.*img/val/"):
-        load_eurocity(ecp, "val")
+        EUROCITY.load(ecp, "val")
     (ecp / "day" / "img" / "train" / "roma" / "roma_00010.png").unlink()
     with pytest.raises(DatasetError, match=r"1 files are missing .*: roma/roma_00010\.png"):
-        load_eurocity(ecp, "train")
+        EUROCITY.load(ecp, "train")
     with pytest.raises(DatasetError, match=r"(?s)No ECP .*labels/train/.*DETECTRON2_DATASETS"):
-        load_eurocity(tmp_path / "nowhere", "train")
+        EUROCITY.load(tmp_path / "nowhere", "train")
     with pytest.raises(DatasetError, match="'test'; legal are train, val"):
-        register_eurocity("eurocity_of_a_test", ecp, "test")
+        EUROCITY.register("eurocity_of_a_test", ecp, "test")
     with pytest.raises(DatasetError, match="'dusk'; legal are day, night"):
-        register_eurocity("eurocity_of_a_test", ecp, "train", "dusk")
+        EUROCITY.register("eurocity_of_a_test", ecp, "train", time="dusk")

@@ -13,7 +13,7 @@ from looks_alike import noise, save, write_luperson_lmdb
 from PIL import Image
 
 from person_search.data.crops import load_train_crops
-from person_search.data.readers import load_luperson, register_luperson
+from person_search.data.readers import LUPERSON
 from person_search.errors import DatasetError, ImageError
 from person_search.images import read_image
 from person_search.labels import UNLABELED
@@ -42,7 +42,7 @@ def lup(tmp_path) -> Path:
 
 def test_a_folder_of_pictures(lup):
     for root in (lup, lup.parent):
-        records = load_luperson(root)
+        records = LUPERSON.load(root).records
         assert [r["image_id"] for r in records] == sorted(KEYS)
         assert records[0] == {
             "file_name": str(lup / "images" / "34_01_0341_00000007.jpg"),
@@ -58,7 +58,7 @@ def test_a_folder_of_pictures(lup):
 def test_folders_as_the_published_script_leaves_them(tmp_path):
     for name in ("us/nyc/00000001_0000.jpg", "us/nyc/00000001_0001.jpg", "jp/v1/00000001_0000.jpg"):
         save(tmp_path / "luperson" / name, noise())
-    assert [r["image_id"] for r in load_luperson(tmp_path)] == [
+    assert [r["image_id"] for r in LUPERSON.load(tmp_path).records] == [
         "jp/v1/00000001_0000", "us/nyc/00000001_0000", "us/nyc/00000001_0001",
     ]  # fmt: skip
 
@@ -76,7 +76,7 @@ needs_lmdb = pytest.mark.skipif(
 def test_an_lmdb_with_either_kind_of_key_file(tmp_path, pictures, kind):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures, kind(KEYS))
     for root in (folder, tmp_path):
-        records = load_luperson(root)
+        records = LUPERSON.load(root).records
         assert [r["image_id"] for r in records] == KEYS
         assert records[0]["file_name"] == f"lmdb://{folder}/lmdb!{KEYS[0]}"
         assert {r["person_id"] for r in records} == {UNLABELED}
@@ -87,22 +87,22 @@ def test_an_lmdb_with_either_kind_of_key_file(tmp_path, pictures, kind):
 @needs_lmdb
 def test_an_lmdb_that_is_in_use_already(tmp_path, pictures):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures)
-    read_image(load_luperson(folder)[0]["file_name"])
+    read_image(LUPERSON.load(folder).records[0]["file_name"])
     (tmp_path / "link").symlink_to(folder)
     for root in (folder, tmp_path / "link"):
-        assert len(load_luperson(root, number=2)) == 2
+        assert len(LUPERSON.load(root, number=2).records) == 2
 
 
 @needs_lmdb
 def test_the_variant_in_a_folder_of_another_name(tmp_path, pictures):
     folder = write_luperson_lmdb(tmp_path / "lup" / "lmdb_300_30", pictures)
-    assert len(load_luperson(folder)) == 5
+    assert len(LUPERSON.load(folder).records) == 5
 
 
 @needs_lmdb
 def test_a_key_without_a_value_is_an_error_when_it_is_read(tmp_path, pictures):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures, [*KEYS[1:], "34_01_0341_99999999"])
-    *rest, last = load_luperson(folder)
+    *rest, last = LUPERSON.load(folder).records
     assert read_image(rest[0]["file_name"]).shape == (8, 4, 3)
     with pytest.raises(ImageError, match=r"lmdb!34_01_0341_99999999: the LMDB holds nothing"):
         read_image(last["file_name"])
@@ -112,7 +112,7 @@ def test_a_key_without_a_value_is_an_error_when_it_is_read(tmp_path, pictures):
 def test_more_keys_than_values_are_an_error_at_once(tmp_path, pictures):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures, [*KEYS, "another", "a third"])
     with pytest.raises(DatasetError, match=r"keys\.pkl names 7 pictures, but .*lmdb holds 5"):
-        load_luperson(folder)
+        LUPERSON.load(folder)
 
 
 class Harmful:
@@ -139,7 +139,7 @@ def test_bad_key_files(tmp_path, pictures, content, message, capsys):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures)
     (folder / "keys.pkl").write_bytes(content)
     with pytest.raises(DatasetError, match=re.escape(message)) as error:
-        load_luperson(folder)
+        LUPERSON.load(folder)
     assert "keys.pkl" in str(error.value)
     assert "never" not in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def test_a_missing_lmdb(tmp_path, pictures):
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures)
     (folder / "lmdb" / "data.mdb").unlink()
     with pytest.raises(DatasetError, match="LUP/lmdb is no LMDB that can be read"):
-        load_luperson(folder)
+        LUPERSON.load(folder)
 
 
 @needs_lmdb
@@ -157,7 +157,7 @@ def test_without_lmdb_the_error_says_what_to_install(tmp_path, pictures, monkeyp
     folder = write_luperson_lmdb(tmp_path / "LUP", pictures)
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(DatasetError, match=r"package lmdb: pip install"):
-        load_luperson(folder)
+        LUPERSON.load(folder)
 
 
 # ------------------------------------------------------------------------------------------ draw
@@ -172,7 +172,7 @@ def many(root: Path, names: list[str]) -> Path:
 
 
 def drawn(root: Path, number: int, seed: int = 0) -> list[str]:
-    return [r["image_id"] for r in load_luperson(root, number, seed)]
+    return [r["image_id"] for r in LUPERSON.load(root, number=number, seed=seed).records]
 
 
 NAMES = [f"01_{number:03d}" for number in range(200)]
@@ -220,14 +220,14 @@ def test_too_few_pictures_are_all_drawn(tmp_path, caplog):
 def test_a_missing_data_set_shows_the_tree_and_the_remedy(tmp_path):
     (tmp_path / "images").mkdir()  # somebody else's
     with pytest.raises(DatasetError, match=r"(?s)No LUP .*keys\.pkl.*images/.*DETECTRON2_DATASETS"):
-        load_luperson(tmp_path)
+        LUPERSON.load(tmp_path)
     (tmp_path / "LUP" / "images").mkdir(parents=True)
     with pytest.raises(DatasetError, match="images names no picture"):
-        load_luperson(tmp_path)
+        LUPERSON.load(tmp_path)
 
 
 def test_registered_and_self_supervised(lup):
-    register_luperson("luperson_of_a_test", lup, number=3)
+    LUPERSON.register("luperson_of_a_test", lup, number=3)
     try:
         assert len(DatasetCatalog.get("luperson_of_a_test")) == 3
         assert MetadataCatalog.get("luperson_of_a_test").num_person_ids == 0
@@ -239,10 +239,10 @@ def test_registered_and_self_supervised(lup):
         DatasetCatalog.pop("luperson_of_a_test")
         MetadataCatalog.pop("luperson_of_a_test")
     with pytest.raises(DatasetError, match="'test'; legal are train"):
-        register_luperson("luperson_of_a_test", lup, "test")
+        LUPERSON.register("luperson_of_a_test", lup, "test")
 
 
 def test_pictures_of_the_folder_are_read_as_they_are(lup):
     with Image.open(lup / "images" / f"{KEYS[0]}.jpg") as image:
-        record = next(r for r in load_luperson(lup) if r["image_id"] == KEYS[0])
+        record = next(r for r in LUPERSON.load(lup).records if r["image_id"] == KEYS[0])
         assert np.array_equal(read_image(record["file_name"], "RGB"), np.asarray(image))

@@ -15,7 +15,7 @@ from street_runs import REPOSITORY, arguments, registered, train_net
 
 from person_search.data import build_test_loader, build_train_loader
 from person_search.data.crops import load_test_crops, load_train_crops
-from person_search.data.readers import load_market1501_style, register_market1501_style
+from person_search.data.readers import MARKET1501
 from person_search.errors import ConfigError, DatasetError
 from person_search.evaluation import ReIDEvaluator, build_evaluator
 
@@ -49,7 +49,7 @@ def names():
 
     def register(root: Path) -> tuple[str, str]:
         for split in ("train", "test"):
-            register_market1501_style(f"mine_{split}", root, split)
+            MARKET1501.register(f"mine_{split}", root, split)
         return "mine_train", "mine_test"
 
     yield register
@@ -59,7 +59,7 @@ def names():
 
 
 def test_a_record_is_what_the_name_says(market):
-    records = load_market1501_style(market, "train")
+    records = MARKET1501.load(market, "train").records
     assert records[0] == {
         "file_name": str(market / "bounding_box_train" / "0002_c3s1_000001_00.jpg"),
         "image_id": "bounding_box_train/0002_c3s1_000001_00.jpg",
@@ -73,7 +73,7 @@ def test_a_record_is_what_the_name_says(market):
 
 
 def test_queries_then_gallery_with_distractors_and_without_junk(market):
-    records = load_market1501_style(market, "test")
+    records = MARKET1501.load(market, "test").records
     # Raw ids 0, 3, 10 are persons 0, 1, 2.
     assert [(r["role"], r["person_id"], r["camera_id"]) for r in records] == [
         ("query", 1, 2), ("query", 2, 1),
@@ -86,7 +86,7 @@ def test_queries_then_gallery_with_distractors_and_without_junk(market):
 @pytest.mark.parametrize("folder", ["Market-1501-v15.09.15", "Market-1501", "market1501"])
 def test_the_folder_of_all_data_sets_will_do(market, folder):
     market.rename(market.with_name(folder))
-    records = load_market1501_style(market.parent, "train")
+    records = MARKET1501.load(market.parent, "train").records
     assert records[0]["file_name"].startswith(str(market.parent / folder))
 
 
@@ -96,7 +96,7 @@ def test_other_sets_in_such_folders(tmp_path):
     (root / "bounding_box_train").mkdir(parents=True)
     for name in ("0001_c1_1.png", "0000_c12_0033.jpg", "0001_c2_6.PNG"):
         (root / "bounding_box_train" / name).touch()
-    records = load_market1501_style(root, "train")
+    records = MARKET1501.load(root, "train").records
     found = [(r["person_id"], r["camera_id"]) for r in records]
     assert found == [(0, 12), (1, 1), (1, 2)]
 
@@ -105,28 +105,28 @@ def test_a_folder_that_is_for_test_only(market):
     for path in (market / "bounding_box_train").iterdir():
         path.unlink()
     (market / "bounding_box_train").rmdir()
-    assert len(load_market1501_style(market, "test")) == 7
+    assert len(MARKET1501.load(market, "test").records) == 7
 
 
 def test_a_name_without_person_is_named(market):
     (market / "query" / "holiday.jpg").touch()
     with pytest.raises(DatasetError, match=r"query/holiday\.jpg: expected a name that starts with"):
-        load_market1501_style(market, "test")
+        MARKET1501.load(market, "test")
 
 
 def test_an_empty_and_a_missing_folder(market):
     for path in (market / "query").iterdir():
         path.unlink()
     with pytest.raises(DatasetError, match="query names no picture"):
-        load_market1501_style(market, "test")
+        MARKET1501.load(market, "test")
     (market / "query").rmdir()
     with pytest.raises(DatasetError, match="query cannot be listed"):
-        load_market1501_style(market, "test")
+        MARKET1501.load(market, "test")
 
 
 def test_a_missing_data_set_shows_the_tree_and_the_remedy(tmp_path):
     with pytest.raises(DatasetError, match=r"(?s)bounding_box_train/.*DETECTRON2_DATASETS"):
-        load_market1501_style(tmp_path, "train")
+        MARKET1501.load(tmp_path, "train")
 
 
 def test_registration_is_lazy_and_the_metadata_follows(market, names):
@@ -145,7 +145,7 @@ def test_registration_is_lazy_and_the_metadata_follows(market, names):
 
 def test_unknown_split(market):
     with pytest.raises(DatasetError, match="'val'; legal are train, test"):
-        register_market1501_style("mine_val", market, "val")
+        MARKET1501.register("mine_val", market, "val")
 
 
 # ----------------------------------------------------------------------------------- as crops
@@ -266,7 +266,7 @@ def complete(tmp_path, monkeypatch) -> Path:
 
 @needs_shared
 def test_all_published_counts(complete):
-    train, test = (load_market1501_style(complete, split) for split in ("train", "test"))
+    train, test = (MARKET1501.load(complete, split).records for split in ("train", "test"))
     assert (len(train), len({r["person_id"] for r in train})) == (12936, 751)
     assert [r["camera_id"] for r in train] == published("train_cam.mat").tolist()
     raw_ids, numbers = np.unique(published("train_label.mat"), return_inverse=True)
@@ -299,7 +299,7 @@ def test_persons_and_cameras_as_others_read_them(tmp_path, monkeypatch, name, nu
         expected[file] = int(person), int(camera) + 1
     (tmp_path / "bounding_box_train").mkdir()
     monkeypatch.setattr(os, "listdir", lambda folder: list(expected))
-    records = load_market1501_style(tmp_path, "train")
+    records = MARKET1501.load(tmp_path, "train").records
     found = {os.path.basename(r["file_name"]): (r["person_id"], r["camera_id"]) for r in records}
     assert found == expected
     assert (len(records), len({person for person, _ in found.values()})) == (number, persons)
@@ -308,7 +308,7 @@ def test_persons_and_cameras_as_others_read_them(tmp_path, monkeypatch, name, nu
 @needs_shared
 def test_real_pictures(tmp_path):
     (tmp_path / "bounding_box_train").symlink_to((SHARED / "reid_crops").resolve())
-    records = load_market1501_style(tmp_path, "train")
+    records = MARKET1501.load(tmp_path, "train").records
     assert [re.search(r"/(\d+_c\d)", r["image_id"])[1] for r in records] == [
         "0022_c6", "0027_c2", "0032_c6", "0048_c1", "0065_c6",
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from looks_alike import Shot, msmt17_name, noise, write_msmt17
 from street_runs import REPOSITORY
 
 from person_search.data.crops import load_test_crops
-from person_search.data.readers import load_msmt17, register_msmt17
+from person_search.data.readers import MSMT17
 from person_search.errors import DatasetError
 
 SHARED = REPOSITORY / ".." / "shared" / "data" / "annotations"
@@ -35,7 +35,7 @@ def msmt17(tmp_path, request) -> Path:
 
 
 def test_training_is_train_and_val(msmt17):
-    records = load_msmt17(msmt17, "train")
+    records = MSMT17.load(msmt17, "train").records
     folder = "train" if msmt17.name.endswith("1") else "mask_train_v2"
     assert records[1] == {
         "file_name": str(msmt17 / folder / "0004" / "0004_001_01_0303morning_0008_0.jpg"),
@@ -52,14 +52,14 @@ def test_training_is_train_and_val(msmt17):
 
 
 def test_test_is_query_and_gallery(msmt17):
-    records = load_msmt17(msmt17.parent, "test")  # the folder of all data sets
+    records = MSMT17.load(msmt17.parent, "test").records  # the folder of all data sets
     assert [(r["role"], r["person_id"], r["camera_id"]) for r in records] == [
         ("query", 0, 1), ("query", 1, 2), ("gallery", 1, 4), ("gallery", 0, 2), ("gallery", 0, 1),
     ]  # fmt: skip
 
 
 def test_registered(msmt17):
-    register_msmt17("msmt17_of_a_test", msmt17, "test")
+    MSMT17.register("msmt17_of_a_test", msmt17, "test")
     try:
         queries, gallery = load_test_crops("msmt17_of_a_test")
         metadata = MetadataCatalog.get("msmt17_of_a_test")
@@ -88,19 +88,19 @@ NAME = msmt17_name(3, 0, 1)
 def test_bad_lists(msmt17, text, message):
     (msmt17 / "list_query.txt").write_text(text, encoding="latin-1")
     with pytest.raises(DatasetError, match=re.escape(message)):
-        load_msmt17(msmt17, "test")
+        MSMT17.load(msmt17, "test")
 
 
 def test_missing_parts(msmt17, tmp_path):
     (msmt17 / "list_val.txt").unlink()
     with pytest.raises(DatasetError, match="list_val.txt is missing"):
-        load_msmt17(msmt17, "train")
+        MSMT17.load(msmt17, "train")
     folder = "test" if msmt17.name.endswith("1") else "mask_test_v2"
     (msmt17 / folder).rename(msmt17 / "elsewhere")
     with pytest.raises(DatasetError, match="holds neither test/ nor mask_test_v2/"):
-        load_msmt17(msmt17, "test")
+        MSMT17.load(msmt17, "test")
     with pytest.raises(DatasetError, match=r"(?s)No MSMT17_V1 .*list_query\.txt.*DETECTRON2"):
-        load_msmt17(tmp_path / "nowhere", "test")
+        MSMT17.load(tmp_path / "nowhere", "test")
 
 
 @needs_shared
@@ -118,7 +118,7 @@ def test_the_published_training_names(tmp_path, monkeypatch):
         (tmp_path / f"list_{name}.txt").write_text("".join(part))
     (tmp_path / "train").mkdir()
     monkeypatch.setattr(os, "listdir", lambda folder: on_disk[Path(folder).name])
-    records = load_msmt17(tmp_path, "train")
+    records = MSMT17.load(tmp_path, "train").records
     assert len(records) == 32621
     assert {r["person_id"] for r in records} == set(range(1041))
     cameras = Counter(r["camera_id"] for r in records)

@@ -9,11 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from looks_alike import write_posetrack21
 
 from person_search.data import load_train_records
-from person_search.data.readers import (
-    load_posetrack21,
-    load_posetrack21_protocols,
-    register_posetrack21,
-)
+from person_search.data.readers import POSETRACK21
 from person_search.errors import DatasetError
 from person_search.evaluation import SearchResults, dataset_arrays, evaluate_search
 from person_search.labels import UNLABELED
@@ -74,7 +70,7 @@ def persons(record: dict) -> list[tuple]:
 
 def test_test_frames(posetrack):
     for root in (posetrack, posetrack.parent):
-        records = load_posetrack21(root, "test")
+        records = POSETRACK21.load(root, "test").records
         assert [r["image_id"] for r in records] == [
             "val/a/000000", "val/a/000001", "val/b/000000", "val/b/000001",
         ]  # fmt: skip
@@ -93,12 +89,12 @@ def test_test_frames(posetrack):
 
 
 def test_training_persons_are_numbered_apart(posetrack):
-    records = load_posetrack21(posetrack, "train")
+    records = POSETRACK21.load(posetrack, "train").records
     assert [[p for _, p in persons(r)] for r in records] == [[2, 1], [0]]
 
 
 def test_every_query_box_is_a_query(posetrack):
-    protocols = load_posetrack21_protocols(posetrack)
+    protocols = POSETRACK21.protocols(posetrack)
     assert list(protocols) == ["regular"]
     protocol = protocols["regular"]()
     assert protocol.name == "PoseTrack21, all other frames"
@@ -112,8 +108,8 @@ def test_every_query_box_is_a_query(posetrack):
 
 def test_the_rule_of_evaluation_by_hand(posetrack):
     """Neighbors in the video are in the gallery, the own frame is not, one box counts a frame."""
-    frames = load_posetrack21(posetrack, "test")
-    protocol = load_posetrack21_protocols(posetrack)["regular"]()
+    frames = POSETRACK21.load(posetrack, "test").records
+    protocol = POSETRACK21.protocols(posetrack)["regular"]()
     boxes = [a["bbox"] for f in frames for a in f["annotations"]]
     # In a/0: 1655; in a/1: 1655 twice and somebody; in b/0: 0 and 1655. Similar to everybody:
     similarity = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
@@ -139,7 +135,7 @@ def name():
 
 
 def test_registered(posetrack, name):
-    register_posetrack21(name, posetrack, "test")
+    POSETRACK21.register(name, posetrack, "test")
     metadata = MetadataCatalog.get(name)
     assert (metadata.evaluator_type, metadata.split) == ("person_search", "test")
     assert len(DatasetCatalog.get(name)) == 4
@@ -148,7 +144,7 @@ def test_registered(posetrack, name):
 
 
 def test_a_training_set_has_no_protocols(posetrack, name):
-    register_posetrack21(name, posetrack, "train")
+    POSETRACK21.register(name, posetrack, "train")
     assert len(load_train_records((name,))) == 2
     metadata = MetadataCatalog.get(name)
     assert metadata.raw_person_ids == (0, 11, 7529) and not hasattr(metadata, "protocols")
@@ -182,7 +178,7 @@ IMAGES, BOXES = QUERY
 def test_bad_queries(tmp_path, query, message):
     root = damaged(tmp_path, query=query)
     with pytest.raises(DatasetError, match=re.escape(message)):
-        load_posetrack21_protocols(root)["regular"]()
+        POSETRACK21.protocols(root)["regular"]()
 
 
 @pytest.mark.parametrize(
@@ -207,20 +203,20 @@ def test_bad_queries(tmp_path, query, message):
 )
 def test_bad_frames(tmp_path, val, message):
     with pytest.raises(DatasetError, match=re.escape(message)):
-        load_posetrack21(damaged(tmp_path, val=val), "test")
+        POSETRACK21.load(damaged(tmp_path, val=val), "test")
 
 
 def test_missing_parts(tmp_path):
     root = damaged(tmp_path)
     (root / "images" / "val" / "b" / "000001.jpg").unlink()
     with pytest.raises(DatasetError, match=r"1 files are missing .*: images/val/b/000001\.jpg"):
-        load_posetrack21(root, "test")
+        POSETRACK21.load(root, "test")
     (root / "posetrack_person_search" / "train.json").unlink()
     with pytest.raises(DatasetError, match=r"train\.json is missing"):
-        load_posetrack21(root, "train")
+        POSETRACK21.load(root, "train")
     expected = r"(?s)No PoseTrack21 .*query\.json.*DETECTRON2_DATASETS"
     with pytest.raises(DatasetError, match=expected):
-        load_posetrack21(tmp_path / "nowhere", "train")
+        POSETRACK21.load(tmp_path / "nowhere", "train")
     (tmp_path / "empty" / "PoseTrack21").mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"(?s)holds no posetrack_person_search/\. Expected"):
-        load_posetrack21(tmp_path / "empty", "train")
+        POSETRACK21.load(tmp_path / "empty", "train")

@@ -15,7 +15,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from scipy.io import savemat
 
-from person_search.data.readers import load_prw, load_prw_protocols, register_prw
+from person_search.data.readers import PRW
 from person_search.errors import DatasetError, ImageError
 from person_search.labels import UNLABELED
 from person_search.protocols import GalleryRule
@@ -70,7 +70,7 @@ def dataset_name():
 
 
 def test_a_record_is_what_was_annotated(prw):
-    records = load_prw(prw, "test")
+    records = PRW.load(prw, "test").records
     assert [record["image_id"] for record in records] == list(TEST)
     assert records[0] == {
         "file_name": str(prw / "frames" / "c6s2_000009.jpg"),
@@ -101,26 +101,26 @@ def test_a_record_is_what_was_annotated(prw):
 @pytest.mark.parametrize("folder", ["PRW", "PRW-v16.04.20"])
 def test_the_folder_of_all_data_sets_will_do(tmp_path, folder):
     write_prw(tmp_path / folder)
-    assert load_prw(tmp_path, "train")[0]["file_name"].startswith(str(tmp_path / folder))
+    assert PRW.load(tmp_path, "train").records[0]["file_name"].startswith(str(tmp_path / folder))
 
 
 def test_each_split_numbers_its_own_persons(prw):
-    ids = [[a["person_id"] for a in r["annotations"]] for r in load_prw(prw, "train")]
+    ids = [[a["person_id"] for a in r["annotations"]] for r in PRW.load(prw, "train").records]
     assert ids == [[1, UNLABELED], [0]]
-    ids = [[a["person_id"] for a in r["annotations"]] for r in load_prw(prw, "test")]
+    ids = [[a["person_id"] for a in r["annotations"]] for r in PRW.load(prw, "test").records]
     assert ids == [[1, UNLABELED], [0, 1], []]
 
 
 def test_a_frame_without_camera_in_its_name(tmp_path):
     root = write_prw(tmp_path / "PRW", train={"frame_7": [[1, 1, 1, 5, 5]]})
-    assert load_prw(root, "train")[0]["camera_id"] == -1
+    assert PRW.load(root, "train").records[0]["camera_id"] == -1
 
 
 def test_size_follows_the_exif_rotation(prw):
     exif = Image.Exif()
     exif[274] = 6
     Image.new("L", (64, 48)).save(prw / "frames" / "c1s1_000001.jpg", exif=exif)
-    first, second = load_prw(prw, "train")
+    first, second = PRW.load(prw, "train").records
     assert (first["height"], first["width"]) == (64, 48)
     assert (second["height"], second["width"]) == (48, 64)
 
@@ -129,13 +129,13 @@ def test_the_newest_annotation_wins(prw):
     path = prw / "annotations" / "c2s1_000001.jpg.mat"
     old, new = np.array([[4.0, 1, 1, 5, 5]]), np.array([[4.0, 2, 2, 5, 5]])
     savemat(path, {"anno_previous": old, "anno_file": new})
-    assert load_prw(prw, "train")[1]["annotations"][0]["bbox"] == [2, 2, 7, 7]
+    assert PRW.load(prw, "train").records[1]["annotations"][0]["bbox"] == [2, 2, 7, 7]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_protocols(tmp_path, newline, caplog):
     root = write_prw(tmp_path / "PRW", newline=newline)
-    protocols = load_prw_protocols(root)
+    protocols = PRW.protocols(root)
     assert list(protocols) == ["regular", "multi_view"]
     regular, multi_view = (load() for load in protocols.values())
     assert regular.name == "PRW, regular gallery"
@@ -153,7 +153,7 @@ def test_a_query_box_far_from_its_person_is_reported(tmp_path, caplog):
     queries = ["900 43 5 8 16 c1s1_000002", "900 3.5 -2 10.25 30 c6s2_000009"]
     root = write_prw(tmp_path / "PRW", queries=queries)
     with caplog.at_level(logging.WARNING):
-        protocol = load_prw_protocols(root)["regular"]()
+        protocol = PRW.protocols(root)["regular"]()
     assert protocol.query_ids.tolist() == [1, 1]
     assert "1 of 2 query boxes" in caplog.text
 
@@ -173,16 +173,15 @@ def test_a_query_box_far_from_its_person_is_reported(tmp_path, caplog):
 def test_bad_queries(tmp_path, query, message):
     root = write_prw(tmp_path / "PRW", queries=[query])
     with pytest.raises(DatasetError, match=re.escape(message)) as error:
-        load_prw_protocols(root)["regular"]()
+        PRW.protocols(root)["regular"]()
     assert "query_info.txt" in str(error.value)
 
 
 def test_missing_data_set_shows_the_tree_and_the_remedy(tmp_path):
     with pytest.raises(DatasetError, match=r"(?s)frame_train\.mat.*DETECTRON2_DATASETS"):
-        load_prw(tmp_path / "nowhere", "train")
-    command = r"python datasets/prepare_street\.py --size small"
-    with pytest.raises(DatasetError, match=command):
-        load_prw(tmp_path / "street" / "small", "train")
+        PRW.load(tmp_path / "nowhere", "train")
+    with pytest.raises(DatasetError, match="Draw it"):
+        PRW.at(tmp_path / "nowhere", remedy="Draw it").load("train")
 
 
 def test_missing_frames_are_counted(tmp_path):
@@ -193,7 +192,7 @@ def test_missing_frames_are_counted(tmp_path):
         (root / "frames" / f"c1s1_00000{k}.jpg").unlink()
     expected = r"7 files are missing .*: c1s1_000002\.jpg, .*c1s1_000006\.jpg and 2 more$"
     with pytest.raises(DatasetError, match=expected):
-        load_prw(root, "train")
+        PRW.load(root, "train")
 
 
 def _remove(path):
@@ -236,18 +235,18 @@ FIRST = "c6s2_000009.jpg.mat"
 def test_damage_gives_one_error_that_names_the_file(prw, damage, message):
     damage(prw)
     with pytest.raises(DatasetError, match=re.escape(message)):
-        load_prw_protocols(prw)["regular"]()
+        PRW.protocols(prw)["regular"]()
 
 
 def test_an_unreadable_image_is_named(prw):
     (prw / "frames" / "c1s1_000001.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError, match="c1s1_000001.jpg is not a readable image"):
-        load_prw(prw, "train")
+        PRW.load(prw, "train")
 
 
 def test_registration_is_lazy_and_the_metadata_follows(prw, dataset_name):
     parked = prw.rename(prw.with_name("parked"))
-    register_prw(dataset_name, prw, "test")
+    PRW.register(dataset_name, prw, "test")
     metadata = MetadataCatalog.get(dataset_name)
     assert metadata.evaluator_type == "person_search"
     assert metadata.thing_classes == ["person"]
@@ -266,13 +265,13 @@ def test_registration_is_lazy_and_the_metadata_follows(prw, dataset_name):
 
 
 def test_a_training_set_has_no_protocols(prw, dataset_name):
-    register_prw(dataset_name, prw, "train")
+    PRW.register(dataset_name, prw, "train")
     assert not hasattr(MetadataCatalog.get(dataset_name), "protocols")
 
 
 def test_unknown_split(prw, dataset_name):
     with pytest.raises(DatasetError, match="'val'; legal are train, test"):
-        register_prw(dataset_name, prw, "val")
+        PRW.register(dataset_name, prw, "val")
 
 
 def counts(records):
@@ -285,11 +284,11 @@ def counts(records):
 
 @needs_shared
 def test_the_real_subset():
-    train, test = (load_prw(SHARED / "PRW-v16.04.20", split) for split in ("train", "test"))
+    train, test = (PRW.load(SHARED / "PRW-v16.04.20", split).records for split in ("train", "test"))
     assert (counts(train)[:2], counts(train)[3]) == ((632, 1162), 117)
     assert (counts(test)[:2], counts(test)[3]) == ((614, 1541), 131)
     assert {(r["width"], r["height"], r["camera_id"]) for r in train + test} == {(720, 576, 6)}
-    protocol = load_prw_protocols(SHARED / "PRW-v16.04.20")["regular"]()
+    protocol = PRW.protocols(SHARED / "PRW-v16.04.20")["regular"]()
     assert len(protocol.query_ids) == len(set(protocol.query_ids.tolist())) == 93
     for frame, box, person_id in zip(
         protocol.query_frames, protocol.query_boxes, protocol.query_ids, strict=True
@@ -350,7 +349,7 @@ SEQUENCES = {
 
 @needs_shared
 def test_all_published_counts(complete):
-    train, test = load_prw(complete, "train"), load_prw(complete, "test")
+    train, test = PRW.load(complete, "train").records, PRW.load(complete, "test").records
     assert counts(train) == (5704, 18048, 14907, 483)
     assert counts(test) == (6112, 25062, 19127, 544)
     assert not {r["image_id"] for r in train} & {r["image_id"] for r in test}
@@ -368,7 +367,7 @@ def test_all_published_counts(complete):
             expected = (720, 576) if record["camera_id"] == 6 else (1920, 1080)
             assert (record["width"], record["height"]) == expected
 
-    protocol = load_prw_protocols(complete)["regular"]()
+    protocol = PRW.protocols(complete)["regular"]()
     assert len(protocol.query_ids) == 2057
     assert len(set(protocol.query_ids.tolist())) == 450
     queried = np.isin([a["person_id"] for r in test for a in r["annotations"]], protocol.query_ids)
