@@ -9,6 +9,7 @@ lmdb and h5py are needed for these names only.
 
 import io
 import os
+import struct
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,12 +21,18 @@ from detectron2.utils.file_io import PathHandler, PathManager
 
 from ..errors import DatasetError, ImageError
 from ..files import optional_module
-from ..images import CONTAINERS
+from ..images import CONTAINERS, MAX_PIXELS
 
 _OPEN: dict[str, object] = {}
 """Container -> its LMDB environment or HDF5 file, kept open in this process."""
 
 _LOCK = threading.Lock()
+
+# Of LMDB's first two pages, after a header of 16 bytes: magic, version, page size, root of the
+# values, last page, transaction; what lies between plays no part.
+_LMDB_META = struct.Struct("=16x II 16x I 84x Q QQ")
+_LMDB_MAGIC = 0xBEEFC0DE, 1
+_LMDB_NO_PAGE = 2**64 - 1
 
 
 def _kept_open(open_container: Callable[[str], object], path: str | os.PathLike):
@@ -48,8 +55,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_close_all)
 
 
+def _check_lmdb(folder: str) -> None:
+    """Raises DatasetError where a file is shorter than its own notes say.
+
+    LMDB maps the file into memory, and what is missing at its end would kill the process (SIGBUS)
+    once it is read. Either of the first two pages says which page is the last one in use; the one
+    of the later transaction counts. With pages of 4096 bytes and the last page 211, a sound file
+    has 212 * 4096 = 868352 bytes or more.
+    """
+    path, found = os.path.join(folder, "data.mdb"), []
+    try:
+        with open(path, "rb") as file:
+            size, start = os.fstat(file.fileno()).st_size, file.read(_LMDB_META.size)
+            page = _LMDB_META.unpack(start)[2] if len(start) == _LMDB_META.size else 0
+            file.seek(page)
+            for data in (start, file.read(_LMDB_META.size)):
+                if len(data) == _LMDB_META.size:
+                    magic, version, page, root, last, transaction = _LMDB_META.unpack(data)
+                    if (magic, version) == _LMDB_MAGIC and page.bit_count() == 1:
+                        root = 0 if root == _LMDB_NO_PAGE else root
+                        found.append((transaction, page * (1 + max(last, root))))
+    except OSError as error:
+        raise DatasetError(f"{folder} is no LMDB that can be read: {error}") from error
+    if len(found) < 2:
+        raise DatasetError(f"{path} is no LMDB of this kind of machine, or damaged: copy it again")
+    if size < (needed := max(found)[1]):
+        raise DatasetError(
+            f"{path} has {size} bytes of the {needed} that it says it has: copy it again"
+        )
+
+
 def _open_lmdb(folder: str):
     lmdb = optional_module("lmdb", "datasets", DatasetError)
+    _check_lmdb(folder)
     try:
         return lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
     except lmdb.Error as error:
@@ -97,8 +135,12 @@ class LMDBHandler(_ContainerHandler):
     open_container = staticmethod(_open_lmdb)
 
     def read(self, container, member: str, path: str) -> bytes:
-        with container.begin() as transaction:
-            value = transaction.get(member.encode())
+        lmdb = optional_module("lmdb", "datasets", DatasetError)
+        try:
+            with container.begin() as transaction:
+                value = transaction.get(member.encode())
+        except (lmdb.Error, ValueError) as error:  # a damaged page, or a name that is no key
+            raise ImageError(f"{path} cannot be read ({error}): copy the LMDB again") from error
         if value is None:
             raise ImageError(f"{path}: the LMDB holds nothing under that key; copy it again")
         return value
@@ -117,8 +159,11 @@ class MatlabCellHandler(_ContainerHandler):
         try:
             variable, cell, row, column = member.split("/")
             matrix = container[container[variable][0, int(cell)]]
-            pixels = np.asarray(container[matrix[int(column), int(row)]]).T
-        except (KeyError, ValueError, IndexError, TypeError, OSError) as error:
+            cell = container[matrix[int(column), int(row)]]
+            if cell.size > 3 * MAX_PIXELS:
+                raise ImageError(f"{path} is too large: its shape is {cell.shape}")
+            pixels = np.asarray(cell).T
+        except (KeyError, ValueError, IndexError, TypeError, OSError, RuntimeError) as error:
             raise ImageError(f"{path}: no such member ({error}); copy the file again") from error
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ImageError(f"{path} is {pixels.dtype} {pixels.shape}, not an RGB image")
