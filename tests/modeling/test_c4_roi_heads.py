@@ -90,37 +90,17 @@ def test_a_part_of_a_person_is_background_but_for_nae(build, scenes, name):
     assert found == expected
 
 
-NORMAL = [[0, 3], [1, UNLABELED]]
-
-
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(
-    "opts, ids",
-    [
-        ((), NORMAL),
-        ((), [[0], []]),
-        ((), [[], []]),
-        ((), [[UNLABELED], [UNLABELED] * 2]),
-        (AT_RES3, NORMAL),
-        (SHUFFLENET, NORMAL),
-    ],
-    ids=["normal", "one-empty", "empty", "unlabeled", "C3", "shufflenet"],
-)
-def test_every_batch_has_the_same_finite_losses(build, scenes, name, opts, ids):
+@pytest.mark.parametrize("opts", [(), AT_RES3, SHUFFLENET], ids=["C4", "C3", "shufflenet"])
+def test_table_and_queue_learn_the_persons_of_a_step(build, scenes, name, opts):
     model = build(name, *opts).train()
-    losses = model(scenes(ids))
-    assert losses.keys() == LOSSES[name]
-    assert all(loss.isfinite() for loss in losses.values())
-    labeled = any(i >= 0 for of_image in ids for i in of_image)
-    assert (losses["loss_oim"] > 0) == labeled
-    sum(losses.values()).backward()
+    sum(model(scenes([[0, 3], [1, UNLABELED]])).values()).backward()
+    oim = model.roi_heads.reid.head.oim
+    assert {i for i in range(5) if oim.table[i].any()} == {0, 1, 3}
+    assert oim.position > 0
     for key, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.isfinite().all(), key
-    oim = model.roi_heads.reid.head.oim
-    seen = {i for i in range(5) if oim.table[i].any()}
-    assert seen == {i for of_image in ids for i in of_image if i >= 0}
-    assert (oim.position > 0) == any(UNLABELED in of_image for of_image in ids)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -251,34 +231,6 @@ def test_norm_aware_scores_need_a_norm_aware_head(build):
 
 
 # Inference -----------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", MODELS)
-def test_detections_given_as_queries_have_the_same_embeddings(build, scenes, name):
-    searcher = build(name, *FOUND).eval()
-    inputs = scenes([[0], [1], []])
-    first = searcher(inputs)
-    for x, out in zip(inputs, first, strict=True):
-        assert len(out["instances"]) > 1
-        x["query_boxes"] = out["instances"].pred_boxes.tensor
-        x["gt_boxes"] = x["query_boxes"].flip(0)
-    for before, out in zip(first, searcher(inputs), strict=True):
-        embeds = before["instances"].pred_embeds
-        torch.testing.assert_close(embeds.norm(dim=1), torch.ones(len(embeds)))
-        close = {"atol": 1e-5, "rtol": 0}
-        torch.testing.assert_close(out["instances"].pred_embeds, embeds, **close)
-        torch.testing.assert_close(out["query_embeds"], embeds, **close)
-        torch.testing.assert_close(out["gt_embeds"], embeds.flip(0), **close)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", MODELS)
-def test_a_scene_without_detections(build, scenes, name):
-    model = build(name, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 1.0).eval()
-    (out,) = model(scenes([[0]]))
-    assert out["instances"].pred_embeds.shape == (0, 256)
-    assert out["instances"].pred_boxes.tensor.shape == (0, 4)
 
 
 @torch.no_grad()

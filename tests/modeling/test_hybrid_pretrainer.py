@@ -125,15 +125,6 @@ def test_losses_of_the_two_kinds_weigh_as_in_one_batch(
     torch.testing.assert_close(losses["loss_oim"], parts[-1][1]["loss_oim"])
 
 
-def test_a_step_in_mixed_precision(build, batch):
-    model = build("MODEL.HYBRID.ALIGN", ("intra", "inter"))
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = model(batch(*BATCHES["usual"]))
-    sum(losses.values()).backward()
-    assert all(loss.isfinite() for loss in losses.values())
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
-
-
 def test_persons_with_identity_and_those_hardly_visible_are_not_compared():
     one, two = Instances((9, 9)), Instances((9, 9))
     one.gt_index, two.gt_index = torch.tensor([0, 1, -1, 3, 4]), torch.tensor([4, -1, 1, 0, 3])
@@ -300,15 +291,6 @@ def test_padding_is_not_valid():
 def test_illegal_keys_are_errors(make_cfg, opts, message):
     with pytest.raises(ConfigError, match=message):
         build_model(make_cfg(*opts))
-
-
-def test_inference_is_that_of_a_person_search_model(build, scenes):
-    model = build("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0).eval()
-    (x,) = scenes([[0]])
-    with torch.no_grad():
-        (out,) = model([{**x, "query_boxes": torch.tensor([[6.0, 10, 26, 70]])}])
-    assert out["query_embeds"].shape == (1, 256)
-    assert out["instances"].pred_embeds.shape == (len(out["instances"]), 256)
 
 
 def test_a_checkpoint_starts_nae_with_all_but_what_is_of_the_pre_training(

@@ -67,27 +67,13 @@ def test_proposals_carry_the_ids_of_persons_or_background(tiny_cfg, scenes):
     assert first.gt_person_ids.dtype == second.gt_person_ids.dtype == torch.int64
 
 
-@pytest.mark.parametrize("mrfp", [False, True])
 @pytest.mark.parametrize("rois", ReIDSampler.MODES)
-@pytest.mark.parametrize("meta", ["PersonSearchRCNN", "GeneralizedRCNN"])
-@pytest.mark.parametrize(
-    "ids",
-    [[[0, 3], [1, UNLABELED]], [[0], []], [[], []], [[UNLABELED], [UNLABELED, UNLABELED]], [[2]]],
-    ids=["normal", "one-empty", "empty", "unlabeled", "one-person"],
-)
-def test_every_batch_has_the_same_finite_losses(tiny_cfg, scenes, mrfp, rois, meta, ids):
-    model = build(
-        tiny_cfg("MODEL.META_ARCHITECTURE", meta, "MODEL.REID.ROIS", rois, mrfp=mrfp)
-    ).train()
+@pytest.mark.parametrize("ids", [[[0, 3], [1, UNLABELED]], [[0], []], [[UNLABELED], []]])
+def test_any_choice_of_rois_trains_the_stock_generalized_rcnn(tiny_cfg, scenes, rois, ids):
+    model = build(tiny_cfg(*STOCK, "MODEL.REID.ROIS", rois)).train()
     losses = model(scenes(ids))
-    assert losses.keys() == LOSSES
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    labeled = any(i >= 0 for of_image in ids for i in of_image)
-    assert (losses["loss_id"] > 0) == labeled
-    sum(losses.values()).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert losses.keys() == LOSSES and all(loss.isfinite() for loss in losses.values())
+    assert (losses["loss_id"] > 0) == any(i >= 0 for of_image in ids for i in of_image)
 
 
 def test_both_tasks_reach_the_shared_base(tiny_cfg, scenes):
@@ -114,23 +100,6 @@ def test_loss_weight(tiny_cfg, scenes):
 # Inference -----------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def test_detections_given_as_queries_have_the_same_embeddings(searcher, scenes):
-    inputs = scenes([[0], [1], []])
-    first = searcher(inputs)
-    for x, out in zip(inputs, first, strict=True):
-        assert len(out["instances"]) > 0
-        x["query_boxes"] = out["instances"].pred_boxes.tensor
-        x["gt_boxes"] = x["query_boxes"].flip(0)
-    for before, out in zip(first, searcher(inputs), strict=True):
-        embeds = before["instances"].pred_embeds
-        torch.testing.assert_close(embeds.norm(dim=1), torch.ones(len(embeds)))
-        close = {"atol": 1e-5, "rtol": 0}
-        torch.testing.assert_close(out["instances"].pred_embeds, embeds, **close)
-        torch.testing.assert_close(out["query_embeds"], embeds, **close)
-        torch.testing.assert_close(out["gt_embeds"], embeds.flip(0), **close)
-
-
 def test_embedding_boxes_runs_no_detector(searcher, scenes, monkeypatch):
     """The same embeddings as in the pass that detects, without proposals and box head."""
     inputs = scenes([[0], [1], []])
@@ -151,25 +120,6 @@ def test_embedding_boxes_runs_no_detector(searcher, scenes, monkeypatch):
 
 
 @torch.no_grad()
-def test_given_boxes_are_answered_only_where_they_are_given(searcher, scenes):
-    inputs = scenes([[0], [1], [2]])
-    inputs[1]["query_boxes"] = torch.tensor([[6.0, 10, 26, 70], [40, 10, 60, 70]])
-    inputs[1]["gt_boxes"] = torch.zeros(0, 4)
-    inputs[2]["gt_boxes"] = torch.tensor([[6.0, 10, 26, 70]])
-    outputs = searcher(inputs)
-    assert [sorted(out) for out in outputs] == [
-        ["instances"],
-        ["gt_embeds", "instances", "query_embeds"],
-        ["gt_embeds", "instances"],
-    ]
-    assert outputs[1]["query_embeds"].shape == (2, 128)
-    assert outputs[1]["gt_embeds"].shape == (0, 128)
-    assert outputs[2]["gt_embeds"].shape == (1, 128)
-    # Of the other person's image, so another embedding.
-    assert not torch.allclose(outputs[1]["query_embeds"][0], outputs[2]["gt_embeds"][0], atol=1e-4)
-
-
-@torch.no_grad()
 def test_detections_are_in_pixels_of_the_frame_and_queries_in_those_of_the_input(searcher, scenes):
     (frame,) = scenes([[0]])
     small = searcher([frame])[0]["instances"]
@@ -178,15 +128,6 @@ def test_detections_are_in_pixels_of_the_frame_and_queries_in_those_of_the_input
     scale = torch.tensor([3.0, 2.0, 3.0, 2.0])
     torch.testing.assert_close(out["instances"].pred_boxes.tensor, small.pred_boxes.tensor * scale)
     torch.testing.assert_close(out["query_embeds"], small.pred_embeds, atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_a_scene_without_detections(tiny_cfg, scenes):
-    for mrfp in (False, True):
-        model = build(tiny_cfg("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 1.0, mrfp=mrfp)).eval()
-        (out,) = model(scenes([[0]]))
-        assert out["instances"].pred_embeds.shape == (0, 128)
-        assert out["instances"].pred_boxes.tensor.shape == (0, 4)
 
 
 @torch.no_grad()

@@ -67,27 +67,16 @@ def trained_table(model: nn.Module) -> nn.Module:
 NORMAL = [[0, 3], [1, UNLABELED]]
 
 
-@pytest.mark.parametrize(
-    "ids",
-    [NORMAL, [[0], []], [[], []], [[UNLABELED], [UNLABELED] * 2], [[2]]],
-    ids=["normal", "one-empty", "empty", "unlabeled", "one-person"],
-)
-def test_every_batch_has_the_same_finite_losses(build, scenes, name, ids):
+@pytest.mark.parametrize("ids", [NORMAL, [[], []], [[UNLABELED], [UNLABELED] * 2]])
+def test_who_has_losses_of_crops(build, scenes, name, ids):
     model = build(name).train()
     if name == "binet_style":
         trained_table(model)
     losses = model(scenes(ids))
-    assert losses.keys() == LOSSES[name]
-    assert all(loss.isfinite() and loss.dim() == 0 for loss in losses.values())
     labeled = any(i >= 0 for of_image in ids for i in of_image)
-    for key in ("loss_oim_crops", "loss_id_teacher"):
-        assert key not in losses or (losses[key] > 0) == labeled
+    assert (losses["loss_oim_crops" if name == "binet_style" else "loss_id_teacher"] > 0) == labeled
     if name == "binet_style":  # an unlabeled person, too, has a crop to agree with
         assert (losses["loss_feature_interaction"] > 0) == any(ids)
-    sum(losses.values()).backward()
-    for key, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), key
 
 
 @pytest.mark.parametrize(
@@ -208,7 +197,7 @@ def test_the_interaction_losses_of_a_step(build, scenes):
     model = trained_table(build("binet_style", "MODEL.BINET.FEATURE_WEIGHT", 0.5))
     oim, calls, crops = model.roi_heads.reid.head.oim, [], []
     replay = copy.deepcopy(oim)
-    oim.register_forward_hook(lambda _, args, loss: calls.append((*args, loss)))
+    oim.register_forward_hook(lambda _, args, loss: calls.append((*args[:2], loss)))
     crop_losses = model.crop_losses
     model.crop_losses = lambda *args: crops.append(args[-1]) or crop_losses(*args)
     losses = model(scenes(NORMAL))
