@@ -20,6 +20,7 @@ from .loading import SeededDataset, images_per_process, make_loader, shared_seed
 from .mappers import MAPPER_REGISTRY, build_mapper
 from .regions import hide_regions
 from .samplers import InferenceBatches, TrainingBatches, size_groups
+from .transforms import FloatResizeShortestEdge
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,18 @@ def choose_fraction(records: list[dict], fraction: float, seed: int) -> list[dic
 # ------------------------------------------------------------------------------------- mapping
 
 
+def _augmentations(cfg, is_train: bool) -> list:
+    """detectron2's; its resizing, the first of them, as ``INPUT.RESIZE`` says."""
+    resize, *others = detection_utils.build_augmentation(cfg, is_train)
+    if cfg.INPUT.RESIZE == "torchvision":
+        resize = FloatResizeShortestEdge(
+            resize.short_edge_length, resize.max_size, resize.sample_style
+        )
+    elif cfg.INPUT.RESIZE != "pillow":
+        raise ConfigError(f"INPUT.RESIZE is {cfg.INPUT.RESIZE!r}; legal: pillow, torchvision")
+    return [resize, *others]
+
+
 @MAPPER_REGISTRY.register()
 class PersonSearchMapper:
     """Reads a frame, resizes and flips it, and takes boxes and person ids along.
@@ -106,7 +119,7 @@ class PersonSearchMapper:
     def from_config(cls, cfg, is_train: bool = True) -> dict:
         return {
             "is_train": is_train,
-            "augmentations": detection_utils.build_augmentation(cfg, is_train),
+            "augmentations": _augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "region_fill": tuple(cfg.MODEL.PIXEL_MEAN) if cfg.INPUT.HIDE_IGNORE_REGIONS else None,
         }
@@ -233,8 +246,12 @@ def test_loader(cfg, name: str) -> DataLoader:
 
 
 def add_frames_config(cfg: CN) -> None:
-    """Keys of training on frames."""
-    # Fill the ignore regions of frames, where a data set has any, with the pixel mean. Persons
+    """Keys of frames."""
+    # How a frame is resized. "pillow": 8 bits, antialiased, sides rounded, as detectron2 does |
+    # "torchvision": float, bilinear without antialiasing, sides rounded down, as torchvision's
+    # detectors and what is made of them do
+    cfg.INPUT.RESIZE = "pillow"
+    # In training: fill the ignore regions, where a data set has any, with the pixel mean. Persons
     # there have no box, and would be trained as background. A choice of ours.
     cfg.INPUT.HIDE_IGNORE_REGIONS = True
     # Share of the frames of each training set that is used, in (0, 1]. SEED chooses them; a larger

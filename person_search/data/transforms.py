@@ -8,6 +8,31 @@ from PIL import Image
 from torchvision.transforms.functional import adjust_hue
 
 
+class FloatResizeTransform(T.ResizeTransform):
+    """Resizes in float: bilinear, without antialiasing, and without rounding to 8 bits."""
+
+    def apply_image(self, image: np.ndarray, interp: int | None = None) -> np.ndarray:
+        return super().apply_image(image.astype(np.float32), interp)  # float goes through torch
+
+
+class FloatResizeShortestEdge(T.ResizeShortestEdge):
+    """Resizes as torchvision's detectors do: in float, and with sides that are rounded down.
+
+    A frame of 1920x1080 with edges of 900 and at most 1500 becomes 1500x843 (detectron2: 844).
+    """
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        height, width = image.shape[:2]
+        if self.is_range:
+            edge = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
+        else:
+            edge = np.random.choice(self.short_edge_length)
+        if edge == 0:
+            return NoOpTransform()
+        scale = min(edge / min(height, width), self.max_size / max(height, width))
+        return FloatResizeTransform(height, width, int(height * scale), int(width * scale))
+
+
 class PadAndCrop(T.Augmentation):
     """Pads with zeros on all sides, then crops a random window of the old size.
 

@@ -1,6 +1,7 @@
 from .accumulation import AccumulatingTrainer
 from .buffers import share_buffers
 from .checkpoint import PersonSearchCheckpointer, TrainingSets
+from .convert import adopt_conventions
 from .endings import one_line_endings
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
@@ -15,6 +16,7 @@ __all__ = [
     "ReproducibleSteps",
     "Trainer",
     "TrainingSets",
+    "adopt_conventions",
     "build_optimizer",
     "evaluate",
     "import_parts",

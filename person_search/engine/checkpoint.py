@@ -4,6 +4,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -27,8 +28,9 @@ COUNTER = "num_batches_tracked"
 class PersonSearchCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, for weights of other models and with loud failures.
 
-    ``MODEL.WEIGHTS`` may be a checkpoint of ours or a public file of the backbone: a ResNet of
-    torchvision, IBN-Net or detectron2, a ShuffleNet or ConvNeXt. Every stage of the model, wherever
+    ``MODEL.WEIGHTS`` may be a checkpoint of ours or a public file that :mod:`.convert` recognizes:
+    a whole model, or a backbone (a ResNet of torchvision, IBN-Net or detectron2, a ShuffleNet or
+    ConvNeXt). Every stage of the model, wherever
     it stands, gets its weights; what the file has beyond that and the model knows by name is taken
     too, and so is the BN neck of a re-ID pre-training. A file that leaves a stage of the model
     without weights is refused; other parts may start fresh, and the log lists them. What a head
@@ -50,6 +52,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         self.run = RunFolder(save_dir)
         self.resumed_from_final = False
         self._resuming = self._unreadable = False
+        self._conventions: dict[str, Any] = {}  # of public weights that were loaded
 
     def save(self, name: str, **others) -> None:
         """See ``DetectionCheckpointer``; the file appears whole, or not at all.
@@ -67,6 +70,8 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
                 f"the training diverged: {name}.pth is not written, since its weights are not "
                 f"finite ({_names(bad)})"
             )
+        if self._conventions:  # the weights that are learned from public ones keep them
+            content["conventions"] = self._conventions
         self.run.write(f"{name}.pth", content | others)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
@@ -163,17 +168,15 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         except WeightsError:
             self._unreadable = True
             raise
-        public = recognize(file)
-        state = file.state if public is None else public.state
-        return {**file.around, "model": state, "public": public}
+        return {**file.around, "model": recognize(file)}
 
     def _load_model(self, checkpoint: dict) -> None:
-        file_state, public = checkpoint.pop("model"), checkpoint.pop("public")
-        self._strip_ddp_prefix(file_state)
+        file = checkpoint.pop("model")
+        checkpoint.pop("conventions", None)
         model = self.model
         model = model.module if isinstance(model, DistributedDataParallel) else model
-        if public is not None:
-            refuse_misfit(public, model, (*_training_only(model), *_memory(model)))
+        refuse_misfit(file, model, (*_training_only(model), *_memory(model)))
+        file_state, self._conventions = dict(file.state), dict(file.conventions)
         model_state = model.state_dict()
         memory = [] if self._resuming else [k for k in file_state if k.startswith(_memory(model))]
         for key in memory:
@@ -194,12 +197,6 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         if memory and not self.complete:
             logger.info("weights: start anew, since they are of one run: %s", _names(memory))
         model.load_state_dict(weights, strict=False)
-
-    @staticmethod
-    def _strip_ddp_prefix(state: dict) -> None:
-        if state and all(k.startswith("module.") for k in state):
-            for key in list(state):
-                state[key[len("module.") :]] = state.pop(key)
 
 
 class TrainingSets:

@@ -18,6 +18,8 @@ from person_search.data import check_dataset_names, count_train_samples
 from person_search.errors import ConfigError
 
 from .checkpoint import PersonSearchCheckpointer
+from .convert import adopt_conventions
+from .run_folder import RunFolder
 from .schedule import resolve_epochs
 from .settings import check_settings
 from .trainer import Trainer
@@ -63,6 +65,8 @@ def set_up(args: argparse.Namespace, cfg: CfgNode) -> CfgNode:
     log = setup_logger(
         output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="person_search"
     )
+    resumed = RunFolder(cfg.OUTPUT_DIR).checkpoints() if args.resume else ()
+    adopt_conventions(cfg, *map(str, resumed), cfg.MODEL.WEIGHTS, explicit=args.opts[::2])
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
         log.warning("no GPU found: running on the CPU")

@@ -18,7 +18,7 @@ from detectron2.modeling import build_model
 
 from person_search.config import add_person_search_config, drop_retired, read_config
 from person_search.data import build_mapper
-from person_search.engine import PersonSearchCheckpointer
+from person_search.engine import PersonSearchCheckpointer, adopt_conventions
 from person_search.errors import ConfigError, GalleryError, WeightsError
 from person_search.modeling.meta_arch.base import SearchModel
 from person_search.structures import Detections, GalleryModel, Searcher
@@ -58,6 +58,7 @@ class Detectron2Searcher(Searcher):
         """
         _require_file(weights)
         cfg = read_config(config_file, opts)
+        adopt_conventions(cfg, weights, explicit=opts[::2])
         network, mapper = _build(cfg, weights, device)
         cfg.MODEL.WEIGHTS = os.path.abspath(weights)
         model = GalleryModel(
@@ -165,6 +166,8 @@ def _hash_config(cfg: CfgNode) -> str:
     add_person_search_config(default)
     changes = dict(_changes(cfg.MODEL, default.MODEL))
     changes |= {f"INPUT.{key}": cfg.INPUT[key] for key in _INPUT_KEYS}
+    if cfg.INPUT.RESIZE != default.INPUT.RESIZE:
+        changes["INPUT.RESIZE"] = cfg.INPUT.RESIZE
     for key in ("WEIGHTS", "DEVICE"):
         changes.pop(key, None)
     text = json.dumps(changes, sort_keys=True, default=str)

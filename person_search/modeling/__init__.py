@@ -1,1 +1,8 @@
-from . import backbone, embedders, identity, meta_arch, roi_heads  # noqa: F401  (registers the parts)
+from . import (  # noqa: F401  (registers the parts)
+    anchors,
+    backbone,
+    embedders,
+    identity,
+    meta_arch,
+    roi_heads,
+)

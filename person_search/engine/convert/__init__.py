@@ -4,8 +4,9 @@ Nothing is loaded half, into another part of a network, or under other conventio
 strides, anchors and RoIs than those it was trained with.
 """
 
+from .conventions import adopt_conventions
 from .fitting import refuse_misfit
-from .public import PublicFile
 from .recognize import recognize
+from .recognized import OF_TRUNKS, Recognized
 
-__all__ = ["PublicFile", "recognize", "refuse_misfit"]
+__all__ = ["OF_TRUNKS", "Recognized", "adopt_conventions", "recognize", "refuse_misfit"]

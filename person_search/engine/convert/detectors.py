@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .public import CAFFE, TORCHVISION_DETECTOR, PublicFile
+from .recognized import CAFFE, TORCHVISION_DETECTOR, Recognized
 from .rows import as_it_is, rename
 from .seqnet import RATIOS, SIZES
 
@@ -24,21 +24,21 @@ ZOO = {
 """Of the zoo's R50-C4 and R101-C4 (detectron2's defaults)."""
 
 
-def recognize(state: Mapping[str, Tensor]) -> PublicFile | None:
+def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     """The file, if it is a detector of detectron2's zoo or of torchvision."""
     if any(k.startswith("roi_heads.res5.") for k in state):
         return _zoo_c4(state)
     if any(k.startswith("backbone.fpn_lateral") for k in state):
-        return PublicFile(
+        return Recognized(
             "an FPN detector of detectron2",
             conventions=CAFFE,
             fits="no person search model here has an FPN; to start one from its trunk alone: "
             "tools/select_weights.py FILE trunk.pth --keep backbone.bottom_up.",
         )
     if any(k.startswith("head.classification_head.") for k in state):
-        return PublicFile("torchvision's RetinaNet or FCOS", fits="no model here is that")
+        return Recognized("torchvision's RetinaNet or FCOS", fits="no model here is that")
     if any(k.startswith("backbone.fpn.") for k in state):
-        return PublicFile(
+        return Recognized(
             "torchvision's Faster R-CNN with FPN",
             conventions=TORCHVISION_DETECTOR,
             fits="no person search model here has an FPN; to start one from its trunk alone: "
@@ -52,7 +52,7 @@ def _person_and_background(x: Tensor) -> Tensor:
     return x[[0, -1]]
 
 
-def _zoo_c4(state: Mapping[str, Tensor]) -> PublicFile:
+def _zoo_c4(state: Mapping[str, Tensor]) -> Recognized:
     rules = (
         (r"roi_heads\.res5\.", "roi_heads.reid.net.res5.", as_it_is),
         (r"(?=proposal_generator\.rpn_head\.)", "", as_it_is),
@@ -61,7 +61,7 @@ def _zoo_c4(state: Mapping[str, Tensor]) -> PublicFile:
         (r"(?=backbone\.)", "", as_it_is),
     )
     ours, left_out = rename(state, {}, rules)
-    return PublicFile(
+    return Recognized(
         kind="a C4 detector of detectron2's model zoo",
         state=ours,
         conventions=ZOO,

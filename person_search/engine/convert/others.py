@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .public import CAFFE, PublicFile
+from .recognized import CAFFE, Recognized
 
 _PROJECTORS = r"roi_heads\.embedding_head\.projectors"
 
@@ -27,7 +27,7 @@ _SYSTEMS = (
 )
 
 
-def recognize(state: Mapping[str, Tensor]) -> PublicFile | None:
+def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     """The file, if its keys are those of a system without a counterpart."""
     for name, present, absent, trunk in _SYSTEMS:
         if _any(present, state) and not (absent and _any(absent, state)):
@@ -38,7 +38,7 @@ def recognize(state: Mapping[str, Tensor]) -> PublicFile | None:
                     f"trunk.pth --keep {trunk}"
                 )
             # AlignPS starts from a trunk of MSRA: BGR, and the stride in the first 1x1 convolution.
-            return PublicFile(name, conventions=CAFFE if name == "AlignPS" else {}, fits=fits)
+            return Recognized(name, conventions=CAFFE if name == "AlignPS" else {}, fits=fits)
     return None
 
 

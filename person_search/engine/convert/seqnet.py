@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .public import TORCHVISION_DETECTOR, PublicFile
+from .recognized import TORCHVISION_DETECTOR, Recognized
 from .rows import as_it_is, person_box, person_first, rename, size_major
 
 SIZES, RATIOS = [[32, 64, 128, 256, 512]], [[0.5, 1.0, 2.0]]
@@ -45,7 +45,7 @@ _FIRST_STAGE = (
 """Beginning of a key there, what replaces it, and which rows are taken."""
 
 
-def recognize(state: Mapping[str, Tensor]) -> PublicFile | None:
+def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     """The file, if it is of SeqNet, of NAE, or of a relative that adds parts to them."""
     if not any(k.startswith("roi_heads.embedding_head.projectors.") for k in state):
         return None
@@ -64,11 +64,11 @@ def recognize(state: Mapping[str, Tensor]) -> PublicFile | None:
         (*_BOTH, *(_FIRST_STAGE if is_seqnet else ())),
     )
     if unknown:
-        return PublicFile(
+        return Recognized(
             kind=f"a relative of {name} with further parts, such as {', '.join(unknown[:3])}",
             fits="no model here has them",
         )
-    return PublicFile(
+    return Recognized(
         kind=f"a released {name}",
         state=ours,
         conventions=CONVENTIONS,

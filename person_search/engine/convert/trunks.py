@@ -16,7 +16,7 @@ from torch.nn.functional import channel_shuffle
 from person_search.errors import WeightsError
 from person_search.modeling.backbone.weights import canonical_name
 
-from .public import CAFFE, IMAGENET_RGB, PublicFile
+from .recognized import CAFFE, IMAGENET_RGB, Recognized
 
 PREFIXES = {"module", "model", "net", "backbone", "base", "encoder", "encoder_q", "body", "trunk"}
 """What a trunk may stand below, alone or several of them: "module.encoder_q."."""
@@ -24,7 +24,7 @@ PREFIXES = {"module", "model", "net", "backbone", "base", "encoder", "encoder_q"
 _STRIDE_IN_3X3 = {"MODEL.RESNETS.STRIDE_IN_1X1": False}
 
 
-def recognize(state: Mapping[str, Tensor], around: Mapping[str, Any]) -> PublicFile | None:
+def recognize(state: Mapping[str, Tensor], around: Mapping[str, Any]) -> Recognized | None:
     """The file, if it has a trunk under public names.
 
     Raises:
@@ -51,7 +51,7 @@ def recognize(state: Mapping[str, Tensor], around: Mapping[str, Any]) -> PublicF
     for prefix, names in trunks.items():
         neck = _neck(state)
         taken = names | neck
-        return PublicFile(
+        return Recognized(
             kind="an embedder of fast-reid" if neck else f"a trunk below {prefix!r}",
             state={f"backbone.{n}": state[k] for n, k in names.items()}
             | {n: state[k] for n, k in neck.items()},
@@ -84,11 +84,11 @@ def _conventions(state: Mapping[str, Tensor], around: Mapping[str, Any]) -> dict
     return {"INPUT.FORMAT": "RGB", **_STRIDE_IN_3X3}
 
 
-def _caffe2(state: Mapping[str, Tensor]) -> PublicFile:
+def _caffe2(state: Mapping[str, Tensor]) -> Recognized:
     """Caffe2's names (MSRA's ImageNet weights, Detectron 1), by detectron2's own table."""
     state = {k: v for k, v in state.items() if not k.endswith("_momentum")}
     if any(k.startswith(("rpn_", "conv_rpn", "cls_score", "fpn_")) for k in state):
-        return PublicFile(
+        return Recognized(
             "a detector of Caffe2's Detectron",
             fits="its anchors are of another kind; take the same model of detectron2's zoo",
         )
@@ -99,7 +99,7 @@ def _caffe2(state: Mapping[str, Tensor]) -> PublicFile:
         scale, prefix = trunk[key], key.removesuffix("weight")
         trunk.setdefault(f"{prefix}running_mean", torch.zeros_like(scale))
         trunk.setdefault(f"{prefix}running_var", torch.ones_like(scale) - 1e-5)
-    return PublicFile(
+    return Recognized(
         kind="a trunk of Caffe2",
         state={f"backbone.{k}": v for k, v in trunk.items()},
         conventions=CAFFE,
@@ -122,7 +122,7 @@ _SHUFFLENET = (
 )
 
 
-def _shufflenet_v1(state: Mapping[str, Tensor], groups: int = 3) -> PublicFile:
+def _shufflenet_v1(state: Mapping[str, Tensor], groups: int = 3) -> Recognized:
     """mmcls's ShuffleNet V1: its depthwise convolution comes before the shuffle, ours behind it.
 
     A depthwise convolution treats each channel alone, so shuffling its rows (with those of its
@@ -142,7 +142,7 @@ def _shufflenet_v1(state: Mapping[str, Tensor], groups: int = 3) -> PublicFile:
             order = torch.arange(len(tensor)).view(1, -1, 1, 1)
             tensor = tensor[channel_shuffle(order, groups).flatten()]
         ours[f"backbone.{named[1]}"] = tensor
-    return PublicFile(
+    return Recognized(
         kind="a ShuffleNet V1 of mmcls or PretrainPS",
         state=ours,
         conventions={"INPUT.FORMAT": "RGB"},

@@ -43,6 +43,7 @@ class SplitBase(Backbone):
         out_features: the stages whose maps are put out.
         freeze_at: how many parts neither learn nor collect statistics: 1: the stem, 2: also res2
             and so on; 0: none.
+        size_divisibility: images are padded to a multiple of it; 0: not.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class SplitBase(Backbone):
         channels: Mapping[str, int],
         out_features: list[str],
         freeze_at: int = 0,
+        size_divisibility: int = 0,
     ):
         super().__init__()
+        self._size_divisibility = size_divisibility
         self.stem = stem
         self.stage_names = tuple(stages)
         for name, stage in stages.items():
@@ -63,6 +66,11 @@ class SplitBase(Backbone):
             FrozenBatchNorm2d.convert_frozen_batchnorm(part)
         self._out_features = out_features  # these three are what Backbone.output_shape reads
         self._out_feature_channels, self._out_feature_strides = channels, STRIDES
+
+    @property
+    def size_divisibility(self) -> int:
+        """See ``Backbone.size_divisibility``."""
+        return self._size_divisibility
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) images to the maps (N, C, H/stride, W/stride) of ``out_features``."""
@@ -106,7 +114,13 @@ class SplitArchitecture(ABC):
         kind = CheckpointedSequential if checkpointed else nn.Sequential
         return kind(*self.make_blocks(stage, stride)).to(memory_format=self.memory_format)
 
-    def make_base(self, last_stage: str, out_features: list[str], freeze_at: int) -> SplitBase:
+    def make_base(
+        self,
+        last_stage: str,
+        out_features: list[str],
+        freeze_at: int,
+        size_divisibility: int = 0,
+    ) -> SplitBase:
         """Stem and stages up to and including ``last_stage``; see :class:`SplitBase`."""
         names = STAGES[: STAGES.index(last_stage) + 1]
         return SplitBase(
@@ -115,6 +129,7 @@ class SplitArchitecture(ABC):
             channels={name: self.channels(name) for name in names},
             out_features=out_features,
             freeze_at=freeze_at,
+            size_divisibility=size_divisibility,
         )
 
     def make_tail(self, split_at: str, last_stride: int) -> nn.Sequential:
@@ -165,7 +180,10 @@ def build_split_backbone(cfg, input_shape: ShapeSpec) -> SplitBase:
             f"(MODEL.BACKBONE.SPLIT_AT): name {split_at}, and earlier stages where they are read"
         )
     return build_split_architecture(cfg).make_base(
-        split_at, out_features, cfg.MODEL.BACKBONE.FREEZE_AT
+        split_at,
+        out_features,
+        cfg.MODEL.BACKBONE.FREEZE_AT,
+        cfg.MODEL.BACKBONE.SIZE_DIVISIBILITY,
     )
 
 
@@ -183,3 +201,6 @@ def add_split_config(cfg: CN) -> None:
     cfg.MODEL.BACKBONE.CHECKPOINT_STAGES = ()
     # Convolutions with the channels last in memory: the same results, often faster.
     cfg.MODEL.BACKBONE.CHANNELS_LAST = False
+    # Images are padded to a multiple of it, at the right and below; 0: not. torchvision's
+    # detectors: 32
+    cfg.MODEL.BACKBONE.SIZE_DIVISIBILITY = 0

@@ -72,19 +72,20 @@ class SeqNetROIHeads(NormAwareROIHeads):
         """See :meth:`.SharedROIHeads.detect`."""
         found, _ = self.first(None, features, proposals)
         boxes = [x.pred_boxes for x in found]
-        *_, predictions = self.run(features, boxes)
+        _, embeddings, predictions = self.run(features, boxes)
         proposals = [
             Instances(x.image_size, proposal_boxes=b) for x, b in zip(found, boxes, strict=True)
         ]
         predictor = self.box_predictor
-        return fast_rcnn_inference(
+        refined, kept = fast_rcnn_inference(
             predictor.predict_boxes(predictions, proposals),
             [torch.stack([x.scores, 1 - x.scores], dim=1) for x in found],
             [x.image_size for x in found],
             predictor.test_score_thresh,
             predictor.test_nms_thresh,
             predictor.test_topk_per_image,
-        )[0]
+        )
+        return self.with_incoming_embeddings(refined, kept, embeddings, boxes)
 
 
 def _as_proposals(refined: list[Instances]) -> list[Instances]:

@@ -5,6 +5,8 @@ Shape shorthand in this module:
 """
 
 import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, FastRCNNOutputLayers
@@ -29,20 +31,30 @@ class SharedROIHeads(EmbeddingROIHeads):
     """The embedder also scores and refines boxes (OIM, Xiao et al., CVPR 2017).
 
     Each sampled proposal trains detection and, if it is a person, identification. At test a box is
-    embedded once it is final, like a query box (the published code keeps the embedding of the
-    proposal that became it).
+    embedded once it is final, like a query box, or keeps the embedding of the box that it was
+    refined from, as in the published code.
 
     Args:
         reid: the embedder.
         pool: what ``box_predictor`` sees of the embedder's last maps.
         box_predictor: as detectron2's ``FastRCNNOutputLayers``.
+        embed_refined: which of the two.
         kwargs: of ``ROIHeads``.
     """
 
     @configurable
-    def __init__(self, *, reid: Embedder, pool: GlobalPool, box_predictor: nn.Module, **kwargs):
+    def __init__(
+        self,
+        *,
+        reid: Embedder,
+        pool: GlobalPool,
+        box_predictor: nn.Module,
+        embed_refined: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.reid, self.pool, self.box_predictor = reid, pool, box_predictor
+        self.embed_refined = embed_refined
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -53,6 +65,7 @@ class SharedROIHeads(EmbeddingROIHeads):
             "reid": reid,
             "pool": GlobalPool(pooling_kind(cfg)),
             "box_predictor": cls.make_box_predictor(cfg, shape),
+            "embed_refined": cfg.MODEL.REID.EMBED_REFINED_BOXES,
         }
 
     @classmethod
@@ -66,8 +79,35 @@ class SharedROIHeads(EmbeddingROIHeads):
 
     def detect(self, features: dict[str, Tensor], proposals: list[Instances]) -> list[Instances]:
         """See :meth:`.EmbeddingROIHeads.detect`."""
-        *_, predictions = self.run(features, [x.proposal_boxes for x in proposals])
-        return self.box_predictor.inference(predictions, proposals)[0]
+        boxes = [x.proposal_boxes for x in proposals]
+        _, embeddings, predictions = self.run(features, boxes)
+        found, kept = self.box_predictor.inference(predictions, proposals)
+        return self.with_incoming_embeddings(found, kept, embeddings, boxes)
+
+    def with_incoming_embeddings(
+        self, found: list[Instances], kept: list[Tensor], embeddings: Tensor, boxes: list[Boxes]
+    ) -> list[Instances]:
+        """Detections, with ``pred_embeds`` unless they are to be embedded once more.
+
+        Args:
+            found: the detections.
+            kept: of each, the box that it was refined from, as an index into those of its image.
+            embeddings: (R, D) of the boxes.
+            boxes: that were refined.
+        """
+        if not self.embed_refined:
+            rows = F.normalize(embeddings.float()).split([len(b) for b in boxes])
+            for x, index, of_image in zip(found, kept, rows, strict=True):
+                x.pred_embeds = of_image[index]
+        return found
+
+    def forward_with_given_boxes(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """See :meth:`.EmbeddingROIHeads.forward_with_given_boxes`."""
+        if all(x.has("pred_embeds") for x in instances):
+            return instances
+        return super().forward_with_given_boxes(features, instances)
 
     def forward_training(
         self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
@@ -129,3 +169,10 @@ class NormAwareROIHeads(SharedROIHeads):
     def predict(self, maps: dict[str, Tensor], embeddings: Tensor) -> Predictions:
         """See :meth:`SharedROIHeads.predict`."""
         return self.box_predictor(self.pool(maps["res5"]), embeddings)
+
+
+def add_shared_heads_config(cfg: CN) -> None:
+    """Keys of RoI heads whose boxes and embeddings come from the same RoI features."""
+    # Embed a detection once its box is final, as a query is. False: keep the embedding of the box
+    # that it was refined from, as the published code does.
+    cfg.MODEL.REID.EMBED_REFINED_BOXES = True

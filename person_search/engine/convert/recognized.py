@@ -1,4 +1,4 @@
-"""What a public weights file is, once it is recognized."""
+"""What a weights file is, once it is recognized."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class PublicFile:
-    """A recognized file of other code, brought to our names, rows and order.
+class Recognized:
+    """A weights file, brought to our names, rows and order.
 
     Attributes:
-        kind: what it is, as a phrase: "a released SeqNet".
+        kind: what it is, as a phrase: "a released SeqNet"; "": one of ours, or of unknown names.
         state: our key -> tensor. Empty if nothing here can hold it.
         conventions: config keys that belong to the weights, and their values: pixels, strides,
             anchors, RoIs. A model of other values is another function.
-        whole: whether it is a whole model, which fits one of ours completely or not at all; else a
-            trunk, whose stages go wherever a model has them.
+        whole: whether it is a whole model of other code, which fits one of ours completely or not
+            at all; else its stages go wherever a model has them.
         fresh: of a whole model: beginnings of our keys that such a file lacks by its nature.
         left_out: keys of the file that are not needed here.
         fits: what to do with it, as a command line or a sentence.
@@ -33,6 +33,31 @@ class PublicFile:
     left_out: tuple[str, ...] = ()
     fits: str = ""
 
+
+OF_TRUNKS = (
+    "INPUT.FORMAT",
+    "MODEL.PIXEL_MEAN",
+    "MODEL.PIXEL_STD",
+    "MODEL.RESNETS.STRIDE_IN_1X1",
+    "MODEL.RESNETS.STEM_POOLING",
+)
+"""Conventions that a backbone alone has."""
+
+CONVENTIONS = (
+    *OF_TRUNKS,
+    "INPUT.RESIZE",
+    "MODEL.BACKBONE.SIZE_DIVISIBILITY",
+    "MODEL.ANCHOR_GENERATOR.NAME",
+    "MODEL.ANCHOR_GENERATOR.OFFSET",
+    "MODEL.ANCHOR_GENERATOR.SIZES",
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE",
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO",
+    "MODEL.REID.POOLER_TYPE",
+    "MODEL.REID.POOLER_SAMPLING_RATIO",
+    "MODEL.REID.EMBED_REFINED_BOXES",
+)
+"""All conventions that a weights file can bring."""
 
 IMAGENET_RGB = {
     "INPUT.FORMAT": "RGB",
