@@ -34,7 +34,7 @@ ROOMS = {
     "data": {"images", "importing"},  # coco_style reads what importing wrote
     "street": {"data", "images"},
     "importing": {"data", "images"},
-    "evaluation": {"data"},
+    "evaluation": {"data", "images"},
     "engine": {"config_files", "data", "evaluation", "layers", "modeling", "precision"},
     "packs": {"images"},
     "__main__": {"gallery"},

@@ -184,7 +184,18 @@ class OpenSetCurve:
     @classmethod
     def from_dict(cls, content: dict) -> "OpenSetCurve":
         """The inverse; raises KeyError, TypeError or ValueError for anything else."""
-        return cls(**{f.name: np.asarray(content[f.name], np.float64) for f in fields(cls)})
+        curve = cls(**{f.name: np.asarray(content[f.name], np.float64) for f in fields(cls)})
+        sizes, rates = len(np.atleast_1d(curve.sizes)), len(np.atleast_1d(curve.rates))
+        shapes = {"sizes": (sizes,), "rates": (rates,), "tails": (sizes,), "own": (101,)}
+        for name, shape in (shapes | {"thresholds": (sizes, rates)}).items():
+            values = getattr(curve, name)
+            if values.shape != shape or not values.size or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite numbers of shape {shape}")
+        if curve.sizes[0] < 1 or (np.diff(curve.sizes) <= 0).any():
+            raise ValueError("sizes must rise from 1 or more")
+        if curve.rates[0] >= 1 or curve.rates[-1] <= 0 or (np.diff(curve.rates) >= 0).any():
+            raise ValueError("rates must fall, and lie between 0 and 1")
+        return curve
 
 
 def fit_open_set(scores: OpenSetScores) -> OpenSetCurve:

@@ -168,8 +168,8 @@ class SearchEvaluator(DatasetEvaluator):
                 )
             )
 
-    def evaluate(self) -> dict:
-        """Metrics in percent on rank 0, {} elsewhere. Collective: every rank has to call it.
+    def results(self) -> dict[str, SearchResults]:
+        """What was found, by protocol, on rank 0; {} elsewhere. Collective: all ranks call it.
 
         Raises:
             ResultsError: frames are missing.
@@ -187,10 +187,20 @@ class SearchEvaluator(DatasetEvaluator):
             )
         records = [by_frame[i] for i in range(len(frames))]
         found = self._found(frames, records)
-        results = {
+        return {
             name: self._results(protocol, frames, records, found)
             for name, protocol in self.protocols.items()
         }
+
+    def evaluate(self) -> dict:
+        """Metrics in percent on rank 0, {} elsewhere. Collective: every rank has to call it.
+
+        Raises:
+            ResultsError: frames are missing.
+        """
+        results = self.results()
+        if not results:
+            return {}
         first = next(iter(results.values()))
         report = Report(
             title=self.dataset_name,

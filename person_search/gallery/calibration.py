@@ -12,22 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from person_search import packs
-from person_search.errors import CalibrationError
+from person_search.errors import CalibrationError, ConfigError
 from person_search.evaluation import (
     RATES,
     OpenSetCurve,
     OpenSetScores,
     SearchResults,
-    dataset_arrays,
     fit_open_set,
     open_set_scores,
 )
-from person_search.evaluation.segments import lengths_to_offsets
 from person_search.files import atomic_write
-from person_search.images import read_image
 from person_search.structures import GalleryModel, Searcher
 
 MODEL_FIELDS = ("weights_hash", "config_hash", "score_thresh", "dim")
@@ -140,11 +136,24 @@ class Calibration:
             content = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**{**content, "curve": OpenSetCurve.from_dict(content["curve"])})
             theirs = {name: found.model[name] for name in MODEL_FIELDS}
+            check_rate(float(found.false_alarm_rate))
+            if not isinstance(found.data, str):
+                raise TypeError("data must be a text")
+            for name in ("queries", "persons", "frames"):
+                if type(getattr(found, name)) is not int:
+                    raise TypeError(f"{name} must be a whole number")
         except FileNotFoundError:
             raise CalibrationError(
                 f"{model.weights} has no calibration ({path}): {to_make}"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+            CalibrationError,
+        ) as error:
             raise CalibrationError(f"{path} is damaged ({error}): {to_make}") from error
         for name, ours in model_fields(model).items():
             if ours != theirs[name]:
@@ -176,24 +185,31 @@ def check_rate(rate: float) -> None:
 
 
 def fit_calibration(
-    searcher: Searcher, data: str, false_alarm_rate: float, progress: bool = False
+    results: SearchResults, model: GalleryModel, data: str, false_alarm_rate: float
 ) -> tuple[Calibration, OpenSetScores]:
-    """Search a validation set with the model, and fit thresholds to what is found.
+    """Fit thresholds to what a model found in a test set.
 
     Args:
-        searcher: the model.
-        data: name of a test set with queries, whose persons the model was not trained on.
+        results: what it found. The persons of the test set are none that it was trained on.
+        model: the model.
+        data: name of the test set.
         false_alarm_rate: default rate, used where a search gives none.
-        progress: show a bar.
 
     Returns:
         The calibration, and the similarities that it was fitted to.
+
+    Raises:
+        CalibrationError: the rate is not legal, or the results are of another model.
     """
     check_rate(false_alarm_rate)
-    results = search_data_set(searcher, data, progress)
-    scores = open_set_scores(results, searcher.model.score_thresh)
+    if results.query_embs.shape[1] != model.dim:
+        raise CalibrationError(
+            f"the results hold embeddings of size {results.query_embs.shape[1]}, those of the "
+            f"model have {model.dim}: give results of this model"
+        )
+    scores = open_set_scores(results, model.score_thresh)
     calibration = Calibration(
-        model=model_fields(searcher.model),
+        model=model_fields(model),
         data=data,
         queries=len(results.query_ids),
         persons=len(np.unique(results.query_ids)),
@@ -205,32 +221,26 @@ def fit_calibration(
 
 
 def search_data_set(searcher: Searcher, data: str, progress: bool = False) -> SearchResults:
-    """What a model finds in a test set on the way that a user's pictures and queries go.
+    """What a model finds in a test set, by the evaluator's loop; needs torch and detectron2.
 
     Raises:
-        ConfigError: no data set has that name, or it has no queries.
+        ConfigError: no data set has that name, it has no queries, or detectron2 is missing.
     """
-    from detectron2.config import CfgNode
-    from detectron2.data import DatasetCatalog
+    try:
+        from detectron2.config import CfgNode
 
-    from person_search.data import check_dataset_names
-    from person_search.data.catalog import protocols_of
-
+        from person_search.data import check_dataset_names
+        from person_search.data.catalog import protocols_of
+        from person_search.evaluation import SearchEvaluator, SearchOptions
+        from person_search.evaluation.run_searcher import run_searcher
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"data sets need torch and detectron2, and {error.name} is not installed: see "
+            "GETTING_STARTED.md, or give the results of an evaluation with --results"
+        ) from error
     check_dataset_names(CfgNode({"DATASETS": {"TRAIN": (), "TEST": (data,)}}))
-    protocol = next(iter(protocols_of(data).values()))()
-    frames = DatasetCatalog.get(data)
-    query_embeds = np.zeros((len(protocol.query_ids), searcher.model.dim), np.float32)
-    found = []
-    for index, frame in enumerate(tqdm(frames, unit=" frames", disable=not progress)):
-        image = read_image(frame["file_name"])
-        found += searcher.detect([image])
-        queries = np.flatnonzero(protocol.query_frames == index)
-        if len(queries):
-            query_embeds[queries] = searcher.embed(image, protocol.query_boxes[queries])
-    return SearchResults(
-        **dataset_arrays(frames, protocol),
-        det_offsets=lengths_to_offsets([len(persons) for persons in found]),
-        dets=np.concatenate([np.column_stack([p.boxes, p.scores]) for p in found]),
-        det_embs=np.concatenate([persons.embeds for persons in found]),
-        query_embs=query_embeds,
-    )
+    name, read = next(iter(protocols_of(data).items()))
+    options = SearchOptions(score_thresh=searcher.model.score_thresh)
+    evaluator = SearchEvaluator(data, {name: read()}, options)
+    run_searcher(searcher, evaluator, progress)
+    return evaluator.results()[name]

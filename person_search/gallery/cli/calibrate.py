@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -15,8 +16,10 @@ SUMMARY = "set thresholds for search --threshold auto"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gallery(parser, " whose model is meant; or give --model", required=False)
-    parser.add_argument(
-        "--data", required=True, help="a test set of persons that the model was not trained on"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", help="a test set of persons that the model was not trained on")
+    what.add_argument(
+        "--results", metavar="NPZ", help="instead, what the model found there in an evaluation"
     )
     parser.add_argument(
         "--false-alarm-rate", type=float, default=0.01, help="of --threshold auto (default: 0.01)"
@@ -26,15 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit the thresholds, and store them beside the weights."""
-    from person_search.evaluation import held_out_rate
+    from person_search.evaluation import SearchResults, held_out_rate
 
-    from ..calibration import fit_calibration
+    from ..calibration import fit_calibration, search_data_set
 
     if not (args.gallery or args.model):
         raise GalleryError("say whose thresholds: --gallery, or --model")
     searcher = open_searcher(args, lambda: open_gallery(args.gallery))
     rate = args.false_alarm_rate
-    calibration, scores = fit_calibration(searcher, args.data, rate, progress=sys.stderr.isatty())
+    if args.results:
+        results, data = SearchResults.load(args.results), Path(args.results).stem
+    else:
+        results, data = search_data_set(searcher, args.data, sys.stderr.isatty()), args.data
+    calibration, scores = fit_calibration(results, searcher.model, data, rate)
     curve, rows = calibration.curve, []
     for size in map(int, curve.sizes):
         similarity = curve.threshold(rate, size)
@@ -44,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     head = ("gallery", "threshold", "false alarms of others", "detection rate", "")
     say(
         f"{calibration.queries} queries of {calibration.persons} persons in {calibration.frames} "
-        f"frames of {args.data}; false alarm rate {rate:g}\n"
+        f"frames of {data}; false alarm rate {rate:g}\n"
         f"{tabulate(rows, headers=head, disable_numparse=True)}\n"
         "false alarms of others: with a threshold fitted on half of the persons, counted for the "
         "other half"
