@@ -118,6 +118,8 @@ def read_config(path: str, opts: Sequence[str] = ()) -> CN:
     Raises:
         ConfigError: the file cannot be read, or a key or value is not legal.
     """
+    if behind := [key for key in opts[::2] if str(key).startswith("--")]:
+        raise ConfigError(f"{behind[0]} is no key: options stand before all KEY VALUE pairs")
     cfg = get_cfg()
     add_person_search_config(cfg)
     values = load_config_file(find_config(path))
@@ -130,5 +132,5 @@ def read_config(path: str, opts: Sequence[str] = ()) -> CN:
         raise ConfigError(f"{path}: {error}") from error
     except Exception as error:  # yacs raises all kinds
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} {' '.join(map(str, opts))}: {reason}") from error
+        raise ConfigError(f"{path}: {reason}") from error
     return cfg

@@ -1,8 +1,6 @@
 """A checkpointer that reads any backbone file and refuses weights that do not fit."""
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +10,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from person_search.errors import WeightsError
-from person_search.modeling.backbone.weights import StageFit, fit_stage_weights
+from person_search.modeling.backbone.weights import fit_stage_weights
 from person_search.modeling.embedders.base import IDENTITY_HEAD
 
 from .convert import recognize, refuse_misfit
+from .fitting import module_names, refuse_other_backbone, report
 from .run_folder import FINAL, RunFolder
 from .weights_file import read_weights_file
 
@@ -68,7 +67,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         if bad := _not_finite(content["model"]):
             raise FloatingPointError(
                 f"the training diverged: {name}.pth is not written, since its weights are not "
-                f"finite ({_names(bad)})"
+                f"finite ({module_names(bad)})"
             )
         if self._conventions:  # the weights that are learned from public ones keep them
             content["conventions"] = self._conventions
@@ -157,8 +156,8 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             file = read_weights_file(filename)
             if bad := _not_finite(file.state):
                 raise WeightsError(
-                    f"{filename} holds weights that are not finite ({_names(bad)}): the training "
-                    "that wrote it had diverged. Take an earlier checkpoint of it"
+                    f"{filename} holds weights that are not finite ({module_names(bad)}): the "
+                    "training that wrote it had diverged. Take an earlier checkpoint of it"
                 )
             if self._resuming and "trainer" in self.checkpointables.keys() - file.around.keys():
                 raise WeightsError(
@@ -183,7 +182,7 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
             del file_state[key]
         file_state |= _identity_head_of_another_model(model, file_state)
         fit = fit_stage_weights(model_state, file_state)
-        _refuse_misfit(fit)
+        refuse_other_backbone(fit)
         by_name = {k: v for k, v in file_state.items() if k in model_state and k not in fit.weights}
         dropped = [k for k, v in by_name.items() if v.shape != model_state[k].shape]
         weights = {k: v for k, v in by_name.items() if k not in dropped} | fit.weights
@@ -193,9 +192,9 @@ class PersonSearchCheckpointer(DetectionCheckpointer):
         elif self._resuming and dropped:
             shapes = [tuple(state[dropped[0]].shape) for state in (by_name, model_state)]
             _refuse_another_run(dropped[0], *shapes)
-        _report(fit, [k for k in by_name if not k.endswith(COUNTER)], fresh, dropped)
+        report(fit, [k for k in by_name if not k.endswith(COUNTER)], fresh, dropped)
         if memory and not self.complete:
-            logger.info("weights: start anew, since they are of one run: %s", _names(memory))
+            logger.info("weights: start anew, since they are of one run: %s", module_names(memory))
         model.load_state_dict(weights, strict=False)
 
 
@@ -219,36 +218,6 @@ class TrainingSets:
         """Refuse to go on with other data (:class:`WeightsError`)."""
         if state["names"] != self.names:
             _refuse_another_run("DATASETS.TRAIN", state["names"], self.names)
-
-
-def _refuse_misfit(fit: StageFit) -> None:
-    if fit.misfit:
-        key, shapes = next(iter(fit.misfit.items()))
-        raise WeightsError(
-            f"the weights file is of another backbone: {key} is {shapes} ({len(fit.misfit)} such "
-            "keys). Set MODEL.BACKBONE.ARCHITECTURE and its size (MODEL.RESNETS.DEPTH, "
-            "RES2_OUT_CHANNELS and STEM_OUT_CHANNELS, MODEL.SHUFFLENET, MODEL.CONVNEXT) to what "
-            "the file was made with, or choose another MODEL.WEIGHTS"
-        )
-    if fit.doubled:
-        raise WeightsError(
-            f"the weights file holds stages of the backbone several times, such as "
-            f"{fit.doubled[0]}: write the part that is wanted with tools/select_weights.py FILE "
-            "OUT.pth --keep PREFIX"
-        )
-    if fit.missing:
-        raise WeightsError(
-            f"the weights file lacks {len(fit.missing)} keys of the backbone, such as "
-            f"{', '.join(fit.missing[:3])}. Choose a file of the same MODEL.BACKBONE.ARCHITECTURE, "
-            "MODEL.RESNETS.DEPTH and IBN (an IBN file does not fit a plain ResNet), or "
-            "MODEL.WEIGHTS '' for random weights"
-        )
-    if fit.surplus:
-        raise WeightsError(
-            f"the weights file is of a deeper backbone: {len(fit.surplus)} of its keys have no "
-            f"place here, such as {', '.join(fit.surplus[:3])}. Set MODEL.RESNETS.DEPTH or "
-            "MODEL.CONVNEXT.DEPTHS to what the file was made with, or choose another MODEL.WEIGHTS"
-        )
 
 
 def _prefixes(model: nn.Module, attribute: str) -> tuple[str, ...]:
@@ -312,34 +281,3 @@ def _refuse_another_run(name: str, saved: Sequence, here: Sequence) -> None:
 
 def _not_finite(state: Mapping[str, torch.Tensor]) -> list[str]:
     return [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
-
-
-def _names(keys: Iterable[str]) -> str:
-    """The modules of state keys, each once, with the number of its tensors."""
-    modules = Counter(".".join(key.split(".")[:3]) for key in keys)
-    return ", ".join(f"{name} ({number})" for name, number in modules.items())
-
-
-def _upto_stage(key: str) -> str:
-    """ "backbone.layer3.0.bn1.bias" -> "backbone.layer3": the stage a tensor belongs to."""
-    match = re.match(r"^.*?(?:layer\d|stage\d|features\.\d|res\d|stem|conv[15]|bn1)", key)
-    return match.group() if match else key
-
-
-def _report(fit: StageFit, others: Iterable[str], fresh: Iterable[str], dropped: Iterable[str]):
-    """Say what came from where, one line per stage of the model."""
-    origins = Counter((_upto_stage(key), _upto_stage(src)) for key, src in fit.sources.items())
-    for (stage, source), number in origins.items():
-        logger.info("weights: %s <- %s (%d tensors)", stage, source, number)
-    if others:
-        logger.info("weights: taken by name: %s", _names(others))
-    if fresh:
-        logger.info("weights: not in the file, start fresh: %s", _names(fresh))
-    if dropped:
-        logger.warning("weights: of another shape, left out: %s", ", ".join(dropped))
-    if fit.split_norms:
-        logger.warning(
-            "weights: %d IBN layers were filled from plain batch norm; weights trained with IBN "
-            "are a better start",
-            fit.split_norms,
-        )

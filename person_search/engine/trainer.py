@@ -16,6 +16,7 @@ from person_search.precision import autocast_dtype
 from .accumulation import AccumulatingTrainer
 from .buffers import share_buffers
 from .checkpoint import PersonSearchCheckpointer, TrainingSets
+from .endings import Terminated
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
 from .schedule import build_lr_scheduler
@@ -105,9 +106,12 @@ class Trainer(DefaultTrainer):
         except KeyboardInterrupt as stop:
             raise type(stop)(f"stopped {self._standing()}") from None
         except Exception as error:
+            if "killed by signal: Terminated" in str(error):
+                # Schedulers send SIGTERM to loaders' processes, too, and theirs may be seen first.
+                raise Terminated(f"stopped {self._standing()}") from None
             if remedy := _remedy(error):
-                reason = str(error).split("\n")[0]
-                raise TrainingError(f"{reason}; {self._standing()}. {remedy}") from error
+                reason = str(error).partition("\n")[0].rstrip(". ")
+                raise TrainingError(f"{reason}, {self._standing()}. {remedy}") from error
             raise
         return self._last_eval_results
 

@@ -58,18 +58,12 @@ def run(monkeypatch, capfd, tmp_path):
 
 
 def check(line: str, folder: Path, reason: str, iteration: int = 4) -> None:
-    """What every such line says; and the run goes on from what it names."""
+    """What every such line says; and the checkpoint that it names can be read."""
     assert "\n" not in line and reason in line
     assert f"in iteration {iteration}, loss " in line and "pictures " in line
     assert line.count("/frames/c1s1_") + line.count("/frames/c2s1_") == 4
     assert f"--resume goes on from {folder}/model_0000002.pth" in line
-    args = arguments(
-        *("SOLVER.MAX_ITER", 6, "SOLVER.CHECKPOINT_PERIOD", 3, "OUTPUT_DIR", folder),
-        *("DATASETS.TEST", ()),
-        resume=True,
-    )
-    train_net.main(args)
-    assert torch.load(folder / "model_final.pth")["iteration"] == 5
+    assert torch.load(folder / "model_0000002.pth")["iteration"] == 2
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -78,6 +72,16 @@ def test_a_signal_ends_the_run_with_its_status(run, tmp_path, number, status):
     line, seen = run(lambda trainer: signal.raise_signal(number))
     assert seen == status and signal.getsignal(signal.SIGTERM) == before
     check(line, tmp_path, "stopped in iteration 4")
+    train(tmp_path, resume=True)
+    assert torch.load(tmp_path / "model_final.pth")["iteration"] == 5
+
+
+def test_a_signal_that_a_loader_s_process_gets_first(run, tmp_path):
+    def fail(trainer: Trainer) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+
+    line, status = run(fail)
+    assert status == 143 and line.startswith("stopped in iteration 4")
 
 
 def test_a_loss_that_is_not_finite_names_loss_and_pictures(run, tmp_path):

@@ -1,10 +1,12 @@
-"""Schedules in epochs: the recipe of STL, worked out by hand."""
+"""Schedules in epochs: the recipe of STL, worked out by hand; and the shortest ones."""
 
 import pytest
+import torch
 from detectron2.config import get_cfg
 
 from person_search import add_person_search_config
 from person_search.engine import resolve_epochs
+from person_search.engine.schedule import build_lr_scheduler
 from person_search.errors import ConfigError
 
 PRW_TRAINING_IMAGES = 5704  # 356.5 batches of 16
@@ -85,3 +87,33 @@ def test_without_epochs_everything_stays(stl):
     before = stl.dump()
     resolve_epochs(stl, PRW_TRAINING_IMAGES)
     assert stl.dump() == before
+
+
+@pytest.mark.parametrize("name", ["WarmupMultiStepLR", "WarmupCosineLR"])
+@pytest.mark.parametrize("max_iter", [1, 2])
+@pytest.mark.parametrize("steps", [(), (1,), (1, 30000), (30000,)])
+@pytest.mark.parametrize("warmup", [0, 1, 1000])
+def test_the_shortest_runs_have_a_schedule(stl, name, max_iter, steps, warmup):
+    stl.SOLVER.LR_SCHEDULER_NAME, stl.SOLVER.MAX_ITER = name, max_iter
+    stl.SOLVER.STEPS, stl.SOLVER.WARMUP_ITERS = steps, warmup
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = build_lr_scheduler(stl, optimizer)
+    for _ in range(max_iter):
+        assert 0 < optimizer.param_groups[0]["lr"] <= 0.1
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("MAX_ITER", 0, "SOLVER.MAX_ITER is 0; legal: at least 1"),
+        ("STEPS", (7, 3), "steps ascend"),
+        ("STEPS", (0, 3), "steps ascend"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(stl, key, value, said):
+    stl.SOLVER.MAX_ITER = 10
+    stl.SOLVER[key] = value
+    with pytest.raises(ConfigError, match=said):
+        build_lr_scheduler(stl, torch.optim.SGD([torch.zeros(1)], lr=0.1))
