@@ -23,7 +23,7 @@ IGNORE_WORDS = frozenset(
 )
 """Names of categories that are regions to be ignored."""
 
-PERSON_KEYS = ("track_id", "identity", "person", "pid", "instance_id", "id_number", "name")
+PERSON_KEYS = ("track_id", "identity", "person", "pid", "instance_id", "group_id", "name")
 """Where else an export may name the person."""
 
 

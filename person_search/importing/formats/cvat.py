@@ -106,10 +106,10 @@ def _read_video(root: Element, path: Path, reading: Reading) -> list[Frame]:
 
 
 def _box(
-    shape: Element, label: str, place: Place, facts: dict[str, str], reading: Reading
+    shape: Element, label: str, place: Place, facts: dict[str, str | None], reading: Reading
 ) -> Box | None:
     attributes = {a.get("name", ""): (a.text or "").strip() for a in shape.iterfind("attribute")}
-    facts = facts | attributes
+    facts = {"group_id": shape.get("group_id")} | facts | attributes
     try:
         xywh = _xywh(shape)
     except ValueError as error:

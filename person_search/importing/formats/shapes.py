@@ -43,10 +43,12 @@ def around_mask(rle: Any) -> Xywh:
             raise ValueError(f"a mask of {width}x{height}")
         if isinstance(counts, str):
             rle = {"size": [height, width], "counts": counts.encode("ascii")}
+        elif sum(map(values.whole, counts)) != height * width:
+            raise ValueError(f"a mask whose counts do not add up to {width}x{height}")
         else:
             rle = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
         return values.box(mask.toBbox(rle).tolist())
-    except (KeyError, TypeError, UnicodeEncodeError) as error:
+    except (KeyError, TypeError, OverflowError, UnicodeEncodeError) as error:
         raise ValueError("a mask that is not run-length encoded") from error
 
 

@@ -33,17 +33,18 @@ def read(path: Path, reading: Reading) -> list[Frame]:
     if not files:
         reading.fault(Place(path), "holds no XML file", is_fatal=True)
     roots = [(file, root) for file in files if (root := _root(file, reading)) is not None]
+    folder = path if path.is_dir() else path.parent
     origin = _pixel_origin([root for _, root in roots], path, reading)
     pictures = Pictures(picture_folders(path, reading.options.images))
-    splits = _splits(path)
+    splits = _splits(folder)
     frames = []
     for file, root in roots:
         name = root.findtext("filename") or ""
-        beside = file.parent.relative_to(path) / Path(name.replace("\\", "/")).name
+        beside = file.parent.relative_to(folder) / Path(name.replace("\\", "/")).name
         frame = _frame(root, Place(file), beside.as_posix(), pictures, reading)
         if frame is not None:
             boxes = _boxes(root, file, origin, reading)
-            split = splits.get(file.relative_to(path).with_suffix("").as_posix(), None)
+            split = splits.get(file.relative_to(folder).with_suffix("").as_posix())
             frames.append(frame._replace(boxes=tuple(boxes), split=split))
     pictures.count_unnamed(reading)
     return frames
