@@ -50,14 +50,15 @@ class Tally:
 
     def __str__(self) -> str:
         """A table with a line for each kind and reason."""
-        rows = []
+        rows: list[tuple[str, str, int, str]] = []
         for kind, taken in self._taken.items():
+            said = (kind, str(taken))
             reasons = [(why, *found) for (of, why), found in self._left.items() if of == kind]
             for why, number, example in reasons or [("", 0, "")]:
                 shown = printable(f"{why} ({example})" if example else why)
-                rows.append((kind, taken, number, shown))
-                kind, taken = "", ""  # said once
-        width = max((len(str(row[0])) for row in rows), default=0)
+                rows.append((*said, number, shown))
+                said = ("", "")  # once
+        width = max((len(row[0]) for row in rows), default=0)
         lines = [f"{'':<{width}}{'taken':>9}{'left out':>10}  why"]
         lines += [f"{kind:<{width}}{taken:>9}{n:>10}  {why}" for kind, taken, n, why in rows]
         return "\n".join(line.rstrip() for line in lines)

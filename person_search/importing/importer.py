@@ -10,8 +10,8 @@ from person_search.errors import ConfigError
 from . import values
 from .annotated import Frame
 from .formats import FORMATS, mot
-from .identities import check_identities, check_twice, merge_spellings, nobody_is_named
 from .naming import keep_apart, name_after
+from .persons import check_identities, check_twice, merge_spellings, nobody_is_named
 from .reading import Reading
 
 
@@ -123,7 +123,7 @@ def settle_persons(
         shared: whether an id is the same person in all inputs; None: nobody said so.
         spelling: "exact": each spelling is a person of its own | "loose": 003 and "3" are 3, Anna
             is anna | None: a fault where it matters.
-        twice: see :func:`~.identities.check_twice`.
+        twice: see :func:`~.persons.check_twice`.
     """
     if FORMATS[source].are_tracks and shared is None:
         shared = False  # a track counts in its video alone
@@ -133,11 +133,9 @@ def settle_persons(
         twice = "keep"
     settled = []
     for name, frames in keep_apart(groups, shared, reading).items():
-        faults: list = []
         somebody, exact = reading.options.somebody, spelling == "exact"
-        check_identities(frames, faults, somebody, exact, reading.are_tracks)
-        frames = check_twice(frames, faults, twice)
-        reading.faults += faults
+        check_identities(frames, reading.faults, somebody, exact, reading.are_tracks)
+        frames = check_twice(frames, reading, twice)
         settled += name_after(name, frames)
     repeated = sum(len(found) - 1 for frame in settled for found in _twice_in(frame).values())
     if repeated:
@@ -163,7 +161,7 @@ def every_nth(frames: list[Frame], number: int) -> list[Frame]:
     kept = set()
     for indices in by_camera.values():
         if all(frames[i].time is not None for i in indices):
-            indices.sort(key=lambda i: frames[i].time)
+            indices.sort(key=lambda i: frames[i].time or 0)
         kept.update(indices[::number])
     return [frame for index, frame in enumerate(frames) if index in kept]
 

@@ -98,10 +98,10 @@ class Pictures:
                 reading.fault(place, message, loses="pictures")
                 return None
         for spelling in dict.fromkeys(written):
-            prefix, path = self._without_folders(spelling)
-            if path is not None and self._prefix in (None, prefix):
+            prefix, there = self._without_folders(spelling)
+            if there is not None and self._prefix in (None, prefix):
                 self._prefix = prefix
-                return self._take(path, name, place, reading)
+                return self._take(there, name, place, reading)
         reading.fault(place, self._missing(name), loses="pictures")
         return None
 
@@ -134,8 +134,7 @@ class Pictures:
             if found:
                 return found
         if not is_picture(name):
-            found = (self._by_end(name + suffix) for suffix in SUFFIXES)
-            return [path for paths in found for path in paths]
+            return [path for suffix in SUFFIXES for path in self._by_end(name + suffix)]
         return []
 
     def _without_folders(self, name: str) -> tuple[str, str | None]:

@@ -127,7 +127,9 @@ def split_as_given(frames: list[Frame]) -> Sides:
             f"{len(unknown)} frames do not say their split, the first at {unknown[0].place}"
         )
     sides = _make_sides(frames, [f.split == "test" for f in frames])
-    seen = Counter(person for frame in sides.test for person in persons_of(frame))
+    seen: Counter[PersonId | None] = Counter(
+        person for frame in sides.test for person in persons_of(frame)
+    )
     wrong = [b for f in frames for b in f.boxes if b.is_query and seen[b.person_id] < 2]
     if wrong:
         raise DatasetError(

@@ -11,7 +11,7 @@ from person_search.data.readers.coco_style import FORMAT, MARKER
 from person_search.errors import ConfigError, DatasetError
 from person_search.files import atomic_write
 
-from .annotated import Frame
+from .annotated import Frame, PersonId
 from .naming import common_folder
 from .split import Sides, persons_of
 
@@ -62,7 +62,7 @@ def write_dataset(
             _write(paths[split], content)
     inside = Path(root).is_relative_to(folder.resolve())
     where = os.path.relpath(root, folder.resolve()) if inside else root
-    content = {
+    marked = {
         "format": FORMAT,
         "kind": kind,
         "images": where,
@@ -71,7 +71,7 @@ def write_dataset(
         "made": how,
     }
     with atomic_write(marker) as temporary:
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+        text = json.dumps(marked, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -87,7 +87,7 @@ def _write(path: Path, content: dict[str, list[dict]]) -> None:
 
 def _protocols(test: list[Frame]) -> list[str]:
     """Those that the test side has queries for: across cameras, if all of them are known."""
-    cameras_of = defaultdict(set)
+    cameras_of: dict[PersonId | None, set] = defaultdict(set)
     for frame in test:
         for person in persons_of(frame):
             cameras_of[person].add(frame.camera)
@@ -110,9 +110,10 @@ def _number_cameras(sides: Sides) -> tuple[Callable, dict[str, int]]:
 
 
 def _coco(frames: list[Frame], root: str, number: Callable) -> dict[str, list[dict]]:
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image_id, frame in enumerate(frames, start=1):
-        height, width = frame.size
+        height, width = frame.size or (0, 0)  # of checked frames it is known
         image = {
             "id": image_id,
             "file_name": os.path.relpath(frame.path, root).replace(os.sep, "/"),

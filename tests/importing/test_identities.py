@@ -109,6 +109,14 @@ def test_a_person_who_is_twice_in_a_frame():
     assert ids == [[1, 1, 2], [2]]
 
 
+def test_the_same_box_again_is_left_out():
+    (frame,) = frames_of([1, 2])
+    again = frame._replace(boxes=(*frame.boxes, frame.boxes[0]._replace(place=Place("x", "y"))))
+    ids, reading = settle([again])
+    assert ids == [[1, 2]] and reading.faults == []
+    assert "1  the same box again (x, y)" in str(reading.tally)
+
+
 def test_who_is_twice_in_many_frames_may_be_nobody():
     _, reading = settle(frames_of(*[["guest", "guest", 1]] * 4))
     (fault,) = reading.faults

@@ -41,7 +41,8 @@ def read(path: Path, reading: Reading) -> list[Frame]:
             continue
         person, camera = found
         box = reading.box(place, None, person)
-        frames.append(Frame(picture, None, (box,), place, camera=camera))
+        boxes = () if box is None else (box,)
+        frames.append(Frame(picture, None, boxes, place, camera=camera))
     return frames
 
 

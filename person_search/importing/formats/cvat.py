@@ -108,8 +108,9 @@ def _read_video(root: Element, path: Path, reading: Reading) -> list[Frame]:
 def _box(
     shape: Element, label: str, place: Place, facts: dict[str, str | None], reading: Reading
 ) -> Box | None:
-    attributes = {a.get("name", ""): (a.text or "").strip() for a in shape.iterfind("attribute")}
-    facts = {"group_id": shape.get("group_id")} | facts | attributes
+    facts = {"group_id": shape.get("group_id")} | facts
+    for attribute in shape.iterfind("attribute"):
+        facts[attribute.get("name", "")] = (attribute.text or "").strip()
     try:
         xywh = _xywh(shape)
     except ValueError as error:

@@ -32,11 +32,12 @@ def read(path: Path, reading: Reading) -> list[Frame]:
         message = f"--columns {','.join(columns)}: fn or iname, id and a box of {sorted(_KNOWN)}"
         reading.fault(Place(path), message, is_fatal=True)
         return []
-    rows = []
+    named: list[tuple[str, Box]] = []
+    rows: list[tuple[int, Box]] = []
     for place, fields in read_rows(path, reading):
         for values_of in _objects(fields, columns, place, reading):
             try:
-                key = values_of["iname"] if by_name else values.whole(values_of["fn"])
+                number = 0 if by_name else values.whole(values_of["fn"])
                 xywh = _xywh(values_of)
             except (KeyError, ValueError) as error:
                 reading.fault(place, f"{error} (--columns {','.join(columns)})", loses="boxes")
@@ -44,10 +45,12 @@ def read(path: Path, reading: Reading) -> list[Frame]:
             person = values.number_or_text(values_of["id"])
             label = values_of.get("cname") or None
             box = reading.box(place, xywh, person, label, ignore=False)
-            if box is not None:
-                rows.append((key, box))
+            if box is not None and by_name:
+                named.append((values_of["iname"], box))
+            elif box is not None:
+                rows.append((number, box))
     if by_name:
-        return _by_name(path, rows, reading)
+        return _by_name(path, named, reading)
     pictures = numbered(folder_of_video(path, reading), reading)
     return frames_of_video(pictures, rows, 0, Place(path), reading, None, camera=path.stem)
 

@@ -47,12 +47,12 @@ def read(path: Path, reading: Reading) -> list[Frame]:
             reading.tally.leave("pictures", "not annotated", name)
             continue
         found = pictures.find(name, place, reading)
+        if found is None:
+            continue
         try:
-            size = image_size(Path(found)) if found is not None else None
+            size = image_size(found)
         except ImageError as error:
             reading.fault(place, str(error), loses="pictures")
-            continue
-        if size is None:
             continue
         boxes = (_box(row, n, place, size, content, reading) for n, row in enumerate(detections))
         kept = tuple(box for box in boxes if box is not None)

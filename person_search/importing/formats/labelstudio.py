@@ -98,6 +98,8 @@ def _regions(
                 continue
             height, width = item["original_height"], item["original_width"]
             size = values.picture_size(height, width)
+            if size is None:
+                raise ValueError("no original_width and original_height")
             xywh = _pixels(value, *size)
             said = facts[str(item.get("id"))]
             person = reading.person_in(said)
@@ -116,7 +118,8 @@ def _regions(
 
 def _said(item: dict) -> dict[str, Any]:
     """What a result says about its region: control -> value. Text is a text or a number."""
-    value, said = item.get("value"), {}
+    value = item.get("value")
+    said: dict[str, Any] = {}
     meta = item.get("meta")
     if isinstance(meta, dict):
         said |= {key: text for key, text in meta.items() if isinstance(text, str | int | float)}

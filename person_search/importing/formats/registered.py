@@ -73,7 +73,7 @@ def _region(polygon: list[float], place: Place) -> Box:
 def _queries(name: str, records: list[dict], reading: Reading) -> dict[int, set[int]]:
     """Index of a frame -> indices of the boxes in it that the default protocol asks for."""
     protocols = MetadataCatalog.get(name).get("protocols", None)
-    found = defaultdict(set)
+    found: dict[int, set[int]] = defaultdict(set)
     if not protocols:
         return found
     protocol = next(iter(protocols.values()))()
@@ -86,7 +86,7 @@ def _queries(name: str, records: list[dict], reading: Reading) -> dict[int, set[
             for number, person in enumerate(persons)
             if person["person_id"] == person_id
         }
-        nearest = min(distance, key=distance.get, default=None)
+        nearest = min(distance, key=lambda number: distance[number], default=None)
         if nearest is None or distance[nearest] > 1:
             place = Place(records[index]["file_name"])
             reading.fault(place, f"a query of {name} is no annotated box")

@@ -48,8 +48,8 @@ def read(path: Path, reading: Reading) -> list[Frame]:
         kept = tuple(box for box in boxes if box is not None)
         split = values.split_of(file.parent.parent.name)
         frames.append(Frame(found, size, kept, place, split=split))
-    for found in pictures.values():
-        found.count_unnamed(reading)
+    for searched in pictures.values():
+        searched.count_unnamed(reading)
     return frames
 
 

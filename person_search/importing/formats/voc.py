@@ -90,7 +90,7 @@ def _frame(
     root: Element, place: Place, beside: str, pictures: Pictures, reading: Reading
 ) -> Frame | None:
     facts = texts(root)
-    name, camera = facts.get("filename"), facts.get("camera_id", "-1")
+    name, camera = facts.get("filename"), values.number_or_text(facts.get("camera_id", "-1"))
     try:
         if name is None:
             raise ValueError("no <filename>")
@@ -104,8 +104,7 @@ def _frame(
     found = pictures.find(beside if is_nested else name, place, reading)
     if found is None:
         return None
-    camera = None if camera == "-1" else values.number_or_text(camera)
-    return Frame(found, size, (), place, camera, time)
+    return Frame(found, size, (), place, None if camera == -1 else camera, time)
 
 
 def _boxes(root: Element, file: Path, origin: int, reading: Reading) -> list[Box]:
