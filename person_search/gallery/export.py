@@ -8,25 +8,38 @@ from pathlib import Path
 import numpy as np
 
 from person_search.errors import GalleryError
+from person_search.files import atomic_write
 
 from .engines import GalleryIndex
 from .persons import COLUMNS, Filter, Persons, to_datetime
 
 
-def export_rows(gallery: GalleryIndex, path: str, where: Filter | None = None) -> int:
-    """Write the rows that fit to a file; returns how many.
+def export_rows(
+    gallery: GalleryIndex, path: str, where: Filter | None = None, form: str | None = None
+) -> int:
+    """Write the rows that fit to a file; a reader sees the old file or the whole new one.
 
     Args:
         gallery: whose.
-        path: ends in .csv, .jsonl, or .npz, which alone holds the embeddings, too.
+        path: of the file.
         where: which rows.
+        form: "csv", "jsonl", or "npz", which alone holds the embeddings, too; None: what the
+            suffix of the path says.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        GalleryError: no such format, or the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise GalleryError(f"cannot write {path}: the name has to end in {', '.join(WRITERS)}")
-    parts = list(gallery.rows(where, embeds=suffix == ".npz"))
+    form = form or Path(path).suffix.lower().removeprefix(".")
+    if form not in WRITERS:
+        names = ", ".join(f".{name}" for name in WRITERS)
+        raise GalleryError(f"cannot write {path}: the name has to end in {names}")
+    parts = list(gallery.rows(where, embeds=form == "npz"))
     try:
-        WRITERS[suffix](path, parts)
+        with atomic_write(path) as temporary:
+            WRITERS[form](temporary, parts)
     except OSError as error:
         raise GalleryError(f"cannot write {path}: {error.strerror}") from error
     return sum(map(len, parts))
@@ -41,26 +54,33 @@ def _records(parts: list[Persons]) -> Iterator[dict]:
             yield {**record, "time": time and time.isoformat()}
 
 
-def _write_csv(path: str, parts: list[Persons]) -> None:
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: "=1+1" becomes "'=1+1"."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _write_csv(path: Path, parts: list[Persons]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([name for name in COLUMNS if name != "box"] + ["x1", "y1", "x2", "y2"])
         for record in _records(parts):
             box = record.pop("box")
-            writer.writerow([*record.values(), *box])
+            values = [_cell(v) if isinstance(v, str) else v for v in record.values()]
+            writer.writerow([*values, *box])
 
 
-def _write_jsonl(path: str, parts: list[Persons]) -> None:
+def _write_jsonl(path: Path, parts: list[Persons]) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in _records(parts))
 
 
-def _write_npz(path: str, parts: list[Persons]) -> None:
+def _write_npz(path: Path, parts: list[Persons]) -> None:
     columns = Persons.concatenate(parts).columns() if parts else {}
-    np.savez_compressed(
-        path, **{n: c.astype(str) if c.dtype == object else c for n, c in columns.items()}
-    )
+    with open(path, "wb") as file:
+        np.savez_compressed(
+            file, **{n: c.astype(str) if c.dtype == object else c for n, c in columns.items()}
+        )
 
 
-WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".npz": _write_npz}
-"""By the end of the file's name."""
+WRITERS = {"csv": _write_csv, "jsonl": _write_jsonl, "npz": _write_npz}
+"""By the name of the format."""
