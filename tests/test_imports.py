@@ -184,7 +184,7 @@ NEED_TORCH = [
     "person_search.gallery.detectron2_searcher",
     *(
         f"person_search.evaluation.{m}"
-        for m in "build regions reid_evaluator search_evaluator".split()
+        for m in "build regions reid_evaluator run_searcher search_evaluator".split()
     ),
 ]
 
