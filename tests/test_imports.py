@@ -35,7 +35,9 @@ ROOMS = {
     "street": {"data", "images"},
     "importing": {"data", "images"},
     "evaluation": {"data", "images"},
-    "engine": {"config_files", "data", "evaluation", "layers", "modeling", "precision"},
+    "engine": {
+        "config_files", "data", "evaluation", "layers", "modeling", "packs", "precision",
+    },
     "packs": {"images"},
     "__main__": {"gallery"},
     "gallery": {

@@ -13,25 +13,21 @@ the crops of all other cameras; the camera is what the pattern finds in the name
 
 import argparse
 import logging
-import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from person_search import packs
-from person_search.errors import DatasetError, PersonSearchError
+from person_search.command import run_program
+from person_search.errors import DatasetError
 from person_search.images import read_image
 from person_search.structures import Searcher
 
 WEAKEST_SCORE = 0.05
 """Detections down to this score are saved; the average precision of detection needs them."""
-
-BATCH = 8
-"""Frames whose persons are embedded together."""
 
 
 def evaluate_frames(searcher: Searcher, dataset: str, score_thresh: float, output: str) -> dict:
@@ -46,37 +42,22 @@ def evaluate_frames(searcher: Searcher, dataset: str, score_thresh: float, outpu
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     import person_search.data  # noqa: F401  (registers the data sets)
-    from person_search.data.build import query_boxes_of
     from person_search.evaluation import SearchEvaluator, SearchOptions
-    from person_search.evaluation.search_evaluator import FrameRecord
+    from person_search.evaluation.run_searcher import run_searcher
 
     if dataset not in DatasetCatalog.list():
         raise DatasetError(f"no data set {dataset} is registered, and no such folder is there")
-    frames = DatasetCatalog.get(dataset)
     readers = MetadataCatalog.get(dataset).get("protocols", None)
     if not readers:
         raise DatasetError(f"{dataset} is no test set of person search: it has no queries")
     protocols = {name: read() for name, read in readers.items()}
     options = SearchOptions(score_thresh=score_thresh, gt_boxes=True)
     evaluator = SearchEvaluator(dataset, protocols, options, output)
-    queries, seconds = query_boxes_of(list(protocols.values())), 0.0
-    for start in tqdm(range(0, len(frames), BATCH), desc="searching", unit="batch", disable=None):
-        indices = range(start, min(start + BATCH, len(frames)))
-        pictures = [read_image(frames[index]["file_name"]) for index in indices]
-        began = time.perf_counter()
-        found = searcher.detect(pictures)
-        seconds += time.perf_counter() - began
-        for index, picture, persons in zip(indices, pictures, found, strict=True):
-            annotated = [person["bbox"] for person in frames[index]["annotations"]]
-            given = {"gt_embeds": searcher.embed(picture, annotated)}
-            if index in queries:
-                given["query_embeds"] = searcher.embed(picture, queries[index])
-            dets = np.column_stack([persons.boxes, persons.scores])
-            evaluator.records.append(FrameRecord(index, dets, persons.embeds, **given))
-    number = sum(len(record.dets) for record in evaluator.records)
+    seconds = run_searcher(searcher, evaluator, progress=sys.stderr.isatty())
+    persons = [len(record.dets) for record in evaluator.records]
     print(
-        f"{1000 * seconds / len(frames):.1f} ms a frame to find and embed "
-        f"{number / len(frames):.1f} persons of score >= {WEAKEST_SCORE}"
+        f"{1000 * seconds / len(persons):.1f} ms a frame to find and embed "
+        f"{sum(persons) / len(persons):.1f} persons of score >= {WEAKEST_SCORE}"
     )
     return evaluator.evaluate()
 
@@ -91,21 +72,20 @@ def evaluate_crops(
         folders: with a folder of crops per person.
         camera_pattern: a regular expression with one group, found in the names of crops.
     """
-    from person_search.importing.crops import read_crops
-
     from person_search.evaluation import evaluate_reid
 
-    faults, embeds, ids, cameras = [], [], [], []
-    for crop in tqdm(read_crops(folders, faults), desc="embedding", unit="crop", disable=None):
-        camera = re.search(camera_pattern, os.path.basename(crop.path))
+    embeds, ids, cameras = [], [], []
+    crops = [path for folder in folders for path in sorted(folder.glob("*/*")) if path.is_file()]
+    for crop in tqdm(crops, desc="embedding", unit="crop", disable=None):
+        camera = re.search(camera_pattern, crop.name)
         if camera is None:
-            raise DatasetError(f"{crop.path}: --camera-pattern finds no camera in the name")
-        picture = read_image(crop.path)
+            raise DatasetError(f"{crop}: --camera-pattern finds no camera in the name")
+        picture = read_image(str(crop))
         whole = [[0, 0, picture.shape[1], picture.shape[0]]]
         embeds.append(searcher.embed(picture, whole)[0])
-        ids.append(crop.boxes[0].person_id)
+        ids.append(crop.parent.name)
         cameras.append(camera.group(1))
-    print(f"{len(ids)} crops of {len(set(ids))} persons, {len(faults)} left out", *faults[:10])
+    print(f"{len(ids)} crops of {len(set(ids))} persons by {len(set(cameras))} cameras")
     if len(set(cameras)) < 2:
         raise DatasetError(f"all crops are of camera {cameras[:1]}: two or more are needed")
     embeds, (_, ids) = np.stack(embeds), np.unique(ids, return_inverse=True)
@@ -136,28 +116,25 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folders = [Path(name) for name in args.data]
-    try:
-        spec, _ = packs.find_pack(args.pack)
-        searcher = packs.open_pack(
-            args.pack,
-            providers=args.providers,
-            threads=args.threads,
-            tiles=args.tiles,
-            score_thresh=WEAKEST_SCORE,
-        )
-        if all(folder.is_dir() for folder in folders):
-            if not args.camera_pattern:
-                raise DatasetError("crops need --camera-pattern: which camera took which")
-            metrics = evaluate_crops(searcher, folders, args.camera_pattern)
-            print("across cameras:", ", ".join(f"{k} {v:.1f}" for k, v in metrics.items()))
-        elif len(args.data) > 1:
-            raise DatasetError(f"give one test set, or folders that are there: {args.data}")
-        else:
-            output = args.output or f"output/{spec.name}"
-            evaluate_frames(searcher, args.data[0], spec.score_thresh, output)
-    except PersonSearchError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    spec, _ = packs.find_pack(args.pack)
+    searcher = packs.open_pack(
+        args.pack,
+        providers=args.providers,
+        threads=args.threads,
+        tiles=args.tiles,
+        score_thresh=WEAKEST_SCORE,
+    )
+    if all(folder.is_dir() for folder in folders):
+        if not args.camera_pattern:
+            raise DatasetError("crops need --camera-pattern: which camera took which")
+        metrics = evaluate_crops(searcher, folders, args.camera_pattern)
+        print("across cameras:", ", ".join(f"{k} {v:.1f}" for k, v in metrics.items()))
+    elif len(args.data) > 1:
+        raise DatasetError(f"give one test set, or folders that are there: {args.data}")
+    else:
+        output = args.output or f"output/{spec.name}"
+        evaluate_frames(searcher, args.data[0], spec.score_thresh, output)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -45,9 +45,9 @@ def get(name: str, progress: bool = False) -> str:
 
 
 def by_hand(spec: PackSpec, folder: Path) -> str:
-    """Which files to put where, for a machine without a network."""
-    lines = [f"  {name}: {entry.url or spec.home}" for name, entry in spec.files.items()]
-    return "\n".join([f"put these files into {folder} by hand, then do the same again:", *lines])
+    """Which files to put where, for a machine without a network; one line."""
+    files = ", ".join(f"{name} ({entry.url or spec.home})" for name, entry in spec.files.items())
+    return f"put these files into {folder} by hand, then do the same again: {files}"
 
 
 def _get_file(spec: PackSpec, name: str, folder: Path, progress: bool) -> None:

@@ -49,10 +49,11 @@ class OneStepSearcher(Searcher):
     def _detect_one(self, picture: np.ndarray) -> Detections:
         inputs, inside, scale = self._prepare(picture)
         boxes, scores, embeds = self._detect(inputs, np.array(inside, np.float32))[:3]
-        rows = np.flatnonzero(scores >= self.model.score_thresh)
+        boxes = to_picture(boxes, scale, picture.shape)
+        is_seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        rows = np.flatnonzero(is_seen & (scores >= self.model.score_thresh))
         rows = rows[np.argsort(-scores[rows], kind="stable")]
-        boxes = to_picture(boxes[rows], scale, picture.shape)
-        return Detections(boxes, scores[rows].astype(np.float32), self._unit(embeds[rows]))
+        return Detections(boxes[rows], scores[rows].astype(np.float32), self._unit(embeds[rows]))
 
     def embed(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Unit embeddings (n, D) of (n, 4) boxes of the picture; no detector is run."""

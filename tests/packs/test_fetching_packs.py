@@ -115,7 +115,7 @@ def test_without_a_network_it_says_which_files_to_put_where(listed, server):
         packs.get("tiny")
     message = str(error.value)
     assert f"put these files into {folder / 'tiny'} by hand" in message
-    assert "detector.onnx: http" in message and "embedder.onnx: http" in message
+    assert "detector.onnx (http" in message and "embedder.onnx (http" in message
 
 
 def test_a_file_that_the_server_does_not_have(listed, server):
