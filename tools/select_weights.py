@@ -5,18 +5,19 @@
     python tools/select_weights.py model_final.pth part.pth --keep backbone. proposal_generator.
 
 By default the backbone, wherever its stages stand: the other arm of "the whole model, or its
-backbone alone" (Tian et al., AAAI 2024). The result is a MODEL.WEIGHTS.
+backbone alone" (Tian et al., AAAI 2024). The result is a MODEL.WEIGHTS. Of a public file the keys
+are those that this project gives it, if it knows the file, and the order of channels and the
+strides that it was trained with go along.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from person_search.engine.weights_file import read_weights_file
+from person_search.engine.convert import OF_TRUNKS, recognize
+from person_search.engine.weights_file import WeightsFile, read_weights_file, write_weights_file
 from person_search.errors import WeightsError
-from person_search.files import atomic_write
+from person_search.modeling.backbone.weights import canonical_name
 
 BACKBONE = ("backbone.", "roi_heads.reid.net.", "roi_heads.box_head.net.")
 
@@ -34,6 +35,15 @@ def select(state: dict, keep: tuple[str, ...]) -> dict:
     return chosen
 
 
+def converted(file: WeightsFile) -> tuple[dict, dict]:
+    """State and conventions of a file, under our names where it is one that we know."""
+    try:
+        found = recognize(file)
+    except WeightsError:  # several trunks: one of them is to be chosen
+        return file.state, {}
+    return found.state or file.state, dict(found.conventions)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -45,10 +55,11 @@ def main() -> None:
     parser.add_argument("--below", metavar="KEY", help="of a file that holds several models")
     args = parser.parse_args()
     try:
-        state = read_weights_file(args.checkpoint, args.below).state
+        state, conventions = converted(read_weights_file(args.checkpoint, args.below))
         chosen = select(state, tuple(args.keep))
-        with atomic_write(args.output) as temporary:
-            torch.save({"model": chosen}, temporary)
+        if all(map(canonical_name, chosen)):
+            conventions = {k: v for k, v in conventions.items() if k in OF_TRUNKS}
+        write_weights_file(args.output, chosen, conventions)
     except (WeightsError, OSError) as error:
         sys.exit(f"cannot make {args.output} of {args.checkpoint}: {error}")
     print(f"{len(chosen)} tensors are in {args.output}")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from person_search.errors import WeightsError
-from person_search.files import optional_module
+from person_search.files import atomic_write, optional_module
 
 MODEL_KEYS = (
     *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network"),
@@ -68,6 +68,26 @@ def read_weights_file(path: str | os.PathLike, below: str | None = None) -> Weig
     except Exception as error:  # torch, pickle, numpy and zip raise all kinds
         raise WeightsError(_unreadable(name, error)) from error
     return _unwrap(name, loaded, below)
+
+
+def write_weights_file(
+    path: str | os.PathLike, state: Mapping[str, Tensor], conventions: Mapping[str, Any]
+) -> None:
+    """Write weights that ``MODEL.WEIGHTS`` can name.
+
+    Args:
+        path: of the file; its folder has to be there.
+        state: our key -> tensor.
+        conventions: config keys that belong to the weights, see :mod:`.convert`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content: dict[str, Any] = {"model": {k: v.clone() for k, v in state.items()}}  # views are large
+    if conventions:
+        content["conventions"] = dict(conventions)
+    with atomic_write(path) as temporary:
+        torch.save(content, temporary)
 
 
 def _unreadable(name: str, error: Exception) -> str:

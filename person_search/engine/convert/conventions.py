@@ -20,6 +20,7 @@ from torch import nn
 
 from person_search.errors import ConfigError, WeightsError
 from person_search.modeling.backbone.resnet import CeilStem
+from person_search.modeling.roi_heads.shared_heads import SharedROIHeads
 
 from ..weights_file import read_weights_file
 from .recognize import recognize
@@ -69,7 +70,8 @@ def _first_readable(weights: Iterable[str]) -> tuple[str, Recognized | None]:
 def conventions_of(model: nn.Module) -> dict[str, Any]:
     """The conventions that a model was built with, of those parts that it has.
 
-    ``INPUT.RESIZE`` is not among them: it is no part of a model.
+    ``INPUT.RESIZE`` is not among them: it is no part of a model. Nor are strides of res5 and the
+    ratios of anchors, which are left to the config.
     """
     found: dict[str, Any] = {}
     if getattr(model, "input_format", None):
@@ -81,8 +83,9 @@ def conventions_of(model: nn.Module) -> dict[str, Any]:
         found["MODEL.BACKBONE.SIZE_DIVISIBILITY"] = model.backbone.size_divisibility
         ceil = any(isinstance(module, CeilStem) for module in model.backbone.modules())
         found["MODEL.RESNETS.STEM_POOLING"] = "ceil" if ceil else "padded"
-    if hasattr(getattr(model, "roi_heads", None), "embed_refined"):
+    if isinstance(getattr(model, "roi_heads", None), SharedROIHeads):
         found["MODEL.REID.EMBED_REFINED_BOXES"] = model.roi_heads.embed_refined
+        found["MODEL.REID.GLOBAL_POOLING"] = model.roi_heads.pool.kind
     for name, module in model.named_modules():
         if isinstance(module, BottleneckBlock) and module.conv1.stride != module.conv2.stride:
             found["MODEL.RESNETS.STRIDE_IN_1X1"] = module.conv1.stride > module.conv2.stride
@@ -94,6 +97,8 @@ def conventions_of(model: nn.Module) -> dict[str, Any]:
             part = "REID" if "reid." in name else "ROI_BOX_HEAD"
             kind = "ROIAlignV2" if module.aligned else "ROIAlign"
             found[f"MODEL.{part}.POOLER_TYPE"] = kind
+            size = tuple(module.output_size)
+            found[f"MODEL.{part}.POOLER_RESOLUTION"] = size if part == "REID" else size[0]
             found[f"MODEL.{part}.POOLER_SAMPLING_RATIO"] = module.sampling_ratio
     return found
 

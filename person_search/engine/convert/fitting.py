@@ -47,7 +47,7 @@ def refuse_misfit(file: Recognized, model: nn.Module, optional: tuple[str, ...])
     if file.kind:
         logger.info("weights: the file is %s, converted in memory", file.kind)
     if file.left_out:
-        logger.info("weights: of the file, left out: %s", _modules(file.left_out))
+        logger.info("weights: of the file, left out: %s", ", ".join(_modules(file.left_out)))
 
 
 def _refuse_another_model(
@@ -70,12 +70,16 @@ def _refuse_another_model(
     ):
         if keys:
             raise WeightsError(
-                f"{said}. It is not of this model: {what.format(_modules(keys))}.{fits}"
+                f"{said}. It is not of this model: {what.format(_some(keys))}.{fits}"
             )
 
 
-def _modules(keys: Iterable[str]) -> str:
+def _modules(keys: Iterable[str]) -> list[str]:
     """The modules of keys, each once, with the number of its tensors."""
     modules = Counter(".".join(key.split(".")[:3]) for key in keys)
-    shown = [f"{name} ({number})" for name, number in modules.items()]
-    return ", ".join(shown[:8]) + f" and {len(shown) - 8} more" * (len(shown) > 8)
+    return [f"{name} ({number})" for name, number in modules.items()]
+
+
+def _some(keys: Iterable[str]) -> str:
+    names = _modules(keys)
+    return ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
