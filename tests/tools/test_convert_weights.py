@@ -1,4 +1,4 @@
-"""tools/convert_weights.py: a public file becomes a checkpoint that a model takes by its own names."""
+"""tools/convert_weights.py: a public file becomes a checkpoint with our names and its conventions."""
 
 import sys
 from pathlib import Path
