@@ -1,4 +1,4 @@
-"""tools/convert_weights.py: a public file becomes a checkpoint with our names and its conventions."""
+"""tools/convert_weights.py: a public file as a checkpoint with our names and its conventions."""
 
 import sys
 from pathlib import Path
