@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
+def printable_name(text: str) -> str:
+    """As :func:`printable`, on one line, so that a name is no line of its own in a table."""
+    return printable(text).replace("\n", "\\n")
+
+
 class PersonSearchError(Exception):
     """Base of every error that bad input causes; programming errors stay plain Python errors."""
 

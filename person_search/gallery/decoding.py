@@ -158,7 +158,8 @@ class FrameReader:
                 file = next(self._files, None)
             if file is None:
                 return
-            problem, remarks = None, []
+            problem = None
+            remarks: list[str] = []
             try:
                 self._decode(file, remarks)
             except Exception as error:

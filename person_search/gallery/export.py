@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -77,9 +78,8 @@ def _write_jsonl(path: Path, parts: list[Persons]) -> None:
 def _write_npz(path: Path, parts: list[Persons]) -> None:
     columns = Persons.concatenate(parts).columns() if parts else {}
     with open(path, "wb") as file:
-        np.savez_compressed(
-            file, **{n: c.astype(str) if c.dtype == object else c for n, c in columns.items()}
-        )
+        arrays = {n: c.astype(str) if c.dtype == object else c for n, c in columns.items()}
+        np.savez_compressed(file, **cast(dict[str, Any], arrays))
 
 
 WRITERS = {"csv": _write_csv, "jsonl": _write_jsonl, "npz": _write_npz}

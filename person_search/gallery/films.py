@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 from math import inf
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -108,7 +109,7 @@ class Film:
             raise ImageError(f"{self.path} is not a readable video: {reason}") from error
         best = self._container.streams.best("video")  # the one that players show
         others = (s for s in self._container.streams.video if not _is_thumbnail(s))
-        self._stream = next(others, None) if best is None or _is_thumbnail(best) else best
+        self._stream: Any = next(others, None) if best is None or _is_thumbnail(best) else best
         if self._stream is None:
             self.close()
             raise ImageError(f"{self.path} has no moving pictures, only sound or a cover")
@@ -166,7 +167,7 @@ class Film:
 
     # -------------------------------------------------------------------------- from the beginning
 
-    def _timed(self) -> Iterator[tuple[int, float, object]]:
+    def _timed(self) -> Iterator[tuple[int, float, Any]]:
         """Number, second and frame of all sound frames.
 
         Times have to rise. Where two frames share one, as in 0, 40, 40, 120 ms, the second gets
@@ -190,9 +191,10 @@ class Film:
             before = seconds
             yield index, seconds, frame
 
-    def _decode(self) -> Iterator[object]:
+    def _decode(self) -> Iterator[Any]:
         """The sound frames from where the film is, in the order in which they are shown."""
-        reason, packets, found = "it holds no frame", 0, 0
+        reason: object = "it holds no frame"
+        packets = found = 0
         for packet in self._packets():
             packets += packet.size > 0
             try:
@@ -211,7 +213,7 @@ class Film:
         if found + self.damaged < packets * _FEWEST_FRAMES and abs(found * 2 - packets) > 2:
             self.remarks.append(f"shows {found} frames, but stores {packets}")
 
-    def _packets(self) -> Iterator[object]:
+    def _packets(self) -> Iterator[Any]:
         """The packets from where the film is; ``_seen`` collects their times and checksums."""
         failures, seconds = 0, 0.0
         while True:
@@ -233,7 +235,7 @@ class Film:
         reason = getattr(reason, "strerror", None) or reason
         return ImageError(f"{self.path} {what}: {reason}")
 
-    def _counted_to(self, seconds: float) -> object:
+    def _counted_to(self, seconds: float) -> Any:
         """The frame at a second, found from the beginning on, as :meth:`frames` counts it."""
         chosen = None
         for _, at, frame in self._timed():
@@ -272,7 +274,7 @@ class Film:
         found = os.stat(self.path)
         return _one_clock(self.path, found.st_size, found.st_mtime_ns)
 
-    def _sought(self, seconds: float) -> object | None:
+    def _sought(self, seconds: float) -> Any:
         """The frame at a second, found by seeking; None where that is not sure."""
         try:
             first = next(self._decode())
@@ -287,7 +289,7 @@ class Film:
             pass  # the way from the beginning says what is wrong
         return None
 
-    def _shown_at(self, seconds: float, first) -> object | None:
+    def _shown_at(self, seconds: float, first) -> Any:
         """The frame that is shown at a second, decoded from where the film is, if that is sure.
 
         * A key frame is shown before it, or is it. What a decoder gives before the first key frame
@@ -302,7 +304,8 @@ class Film:
             seconds: from the beginning of the film.
             first: its first frame.
         """
-        known, chosen, begun = self._packets_by_time(), None, None
+        known, chosen = self._packets_by_time(), None
+        begun: int | None = None
         self._seen = {}
         for frame in self._decode():
             if frame.pts is None:
@@ -315,7 +318,7 @@ class Film:
             begun, chosen = begun if chosen else frame.pts, frame
             if abs(at - seconds) <= _SAME:
                 break
-        if chosen is None:
+        if chosen is None or begun is None:
             return None
         latest = first.pts + (seconds + _ROUNDED) / first.time_base
         is_exact = abs((chosen.pts - first.pts) * first.time_base - seconds) <= _SAME

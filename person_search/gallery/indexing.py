@@ -237,7 +237,9 @@ class Indexer:
         """Ask the model, and again one by one if it fails, so that others go on."""
         start = time.perf_counter()
         try:
-            found = self.searcher.detect([item.frame.image for item in batch])
+            found: list[Detections | Problem] = [
+                *self.searcher.detect([item.frame.image for item in batch])
+            ]
         except Exception as error:
             if isinstance(error, PersonSearchError) and not isinstance(error, ImageError):
                 raise

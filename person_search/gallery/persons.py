@@ -194,7 +194,7 @@ class Filter:
 
     def conditions(self) -> list[tuple[str, str, object]]:
         """(column, one of ``in >= <``, value) each."""
-        found = []
+        found: list[tuple[str, str, object]] = []
         if self.cameras:
             found.append(("camera", "in", self.cameras))
         if self.since or self.until:

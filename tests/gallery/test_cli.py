@@ -239,6 +239,27 @@ def test_re_ranking(run, indexed):
     assert rows(plain) == rows(reranked) and len(rows(plain)) == 15
 
 
+STEERING = "a\x1b[2J\x9bJ\u202e\nb\x7f"
+"""Clears the screen in two ways, turns the direction of writing, begins a line."""
+
+
+def test_no_name_steers_the_terminal(run, gallery, street_frames, tmp_path):
+    uri, _ = gallery
+    folder = tmp_path / STEERING
+    folder.mkdir()
+    shutil.copy(street_frames[7], folder / f"{STEERING}.jpg")
+    query = folder / f"{STEERING}.jpg"
+    shown = [run("index", folder, "--gallery", uri, "--device", "cpu")]
+    command = ["search", query, "--box", BOX, "--gallery", uri, "--device", "cpu"]
+    shown += [run(*command), run("info", "--gallery", uri)]
+    shown.append(run("search", street_frames[0], *command[2:], "--camera", STEERING))
+    printed = run(*command, "--json")
+    for text in [*shown, printed]:
+        assert all(c.isprintable() or c == "\n" for c in text)
+    assert "\\x1b[2J\\x9bJ\\u202e\\nb\\x7f" in shown[1] and len(shown[1].splitlines()) == 9
+    assert json.loads(printed)["searches"][0]["queries"][0]["picture"] == str(query)
+
+
 def test_names_as_long_as_a_folder_takes_them(run, gallery, street_frames, folder, tmp_path):
     uri, _ = gallery
     deep = folder / ("人" * 80) / ("d" * 255)

@@ -25,9 +25,15 @@ def say(text: str, **options) -> None:
 # ---------------------------------------------------------------------------------------- options
 
 
-def add_gallery(parser: argparse.ArgumentParser, more: str = "", **options) -> None:
-    options = {"required": True, "help": "folder, s3://... or http://..." + more} | options
-    parser.add_argument("--gallery", **options)
+def add_gallery(
+    parser: argparse.ArgumentParser,
+    more: str = "",
+    *,
+    required: bool = True,
+    action: str = "store",
+) -> None:
+    text = f"folder, s3://... or http://...{more}"
+    parser.add_argument("--gallery", required=required, action=action, help=text)
 
 
 def add_model(parser: argparse.ArgumentParser, default: str = "the gallery's own") -> None:

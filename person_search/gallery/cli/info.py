@@ -4,6 +4,8 @@ import argparse
 
 from tabulate import tabulate
 
+from person_search.errors import printable_name
+
 from ..engines import open_gallery
 from .common import add_gallery, say
 
@@ -19,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     gallery = open_gallery(args.gallery)
     contents, model = gallery.contents(), gallery.model
     cameras = sorted(contents.cameras.items())
-    listed = ", ".join(f"{name or '(none)'} {number}" for name, number in cameras)
+    listed = ", ".join(f"{printable_name(name) or '(none)'} {number}" for name, number in cameras)
     span = " to ".join(f"{t:%Y-%m-%d %H:%M:%S}" for t in (contents.first, contents.last) if t)
     rows = [
         ("gallery", gallery.uri),
@@ -28,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
         ("files", len(gallery.files())),
         ("cameras", listed or "none"),
         ("time", span or "unknown"),
-        ("weights", f"{model.weights} ({model.weights_hash})"),
-        ("config", model.config_hash),
+        ("model", model.kind),
+        ("weights", printable_name(f"{model.weights} ({model.weights_hash})")),
+        ("config", printable_name(model.config_hash)),
         ("embedding", model.dim),
         ("score threshold", model.score_thresh),
     ]

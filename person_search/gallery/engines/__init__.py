@@ -1,6 +1,6 @@
 """The engines that keep a gallery's rows, and which of them an address names."""
 
-from pathlib import Path
+import os
 
 from .base import Contents, GalleryIndex, GalleryModel
 
@@ -20,11 +20,13 @@ def open_gallery(uri: str, model: GalleryModel | None = None) -> GalleryIndex:
         GalleryError: there is no gallery, it cannot be read, or it is of another model.
     """
     if uri.startswith(("http://", "https://")) or uri.endswith(".db"):
-        from .milvus import MilvusIndex as Engine
-    elif uri == "memory:":
-        from .exact import ExactIndex as Engine
-    else:
-        from .lance import LanceIndex as Engine
+        from .milvus import MilvusIndex
 
-        uri = uri if "://" in uri else str(Path(uri).absolute())
-    return Engine(uri, model)
+        return MilvusIndex(uri, model)
+    if uri == "memory:":
+        from .exact import ExactIndex
+
+        return ExactIndex(uri, model)
+    from .lance import LanceIndex
+
+    return LanceIndex(uri if "://" in uri else os.path.abspath(uri), model)

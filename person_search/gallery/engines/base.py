@@ -169,7 +169,8 @@ class GalleryIndex(ABC):
 
     def contents(self) -> Contents:
         """Cameras and span of time; reads all rows, without their embeddings."""
-        cameras, times = Counter(), []
+        cameras: Counter[str] = Counter()
+        times: list[int] = []
         for part in self.rows(embeds=False):
             cameras.update(part.camera)
             known = part.time[part.time >= 0]

@@ -27,15 +27,16 @@ def exact_top_k(
     Returns:
         (Q, min(k, N)) both, best first.
     """
-    best = np.zeros((len(queries), 0), np.float32)
-    rows = np.zeros((len(queries), 0), np.int64)
+    best: np.ndarray = np.zeros((len(queries), 0), np.float32)
+    rows: np.ndarray = np.zeros((len(queries), 0), np.int64)
     for start in range(0, len(embeds), BLOCK):
         similarity = queries @ embeds[start : start + BLOCK].T
         here = np.broadcast_to(np.arange(start, start + similarity.shape[1]), similarity.shape)
         best, rows = np.hstack([best, similarity]), np.hstack([rows, here])
         if best.shape[1] > top_k:
-            kept = np.sort(np.argpartition(-best, top_k - 1, axis=1)[:, :top_k], axis=1)
-            best, rows = (np.take_along_axis(values, kept, axis=1) for values in (best, rows))
+            kept = np.argpartition(-best, top_k - 1, axis=1)[:, :top_k]
+            best = np.take_along_axis(best, kept, axis=1)
+            rows = np.take_along_axis(rows, kept, axis=1)
     order = np.argsort(-best, axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ class LanceIndex(GalleryIndex):
             for column, kind in SCALAR_INDEXES.items():
                 if column not in indexed:
                     self._commit(
-                        lambda c=column, k=kind: self._persons.create_scalar_index(c, index_type=k)
+                        partial(self._persons.create_scalar_index, column, index_type=kind)
                     )
         # Rows that came later are in the index, too, but its partitions were not made for them.
         trained = int(self.read_notes(TRAINED_NOTE).get(TRAINED_NOTE, 0))
@@ -239,7 +240,7 @@ class LanceIndex(GalleryIndex):
         """See :class:`GalleryIndex`."""
         for start in range(0, len(names), 500):
             listed = ", ".join(map(_quote, names[start : start + 500]))
-            self._commit(lambda listed=listed: self._notes.delete(f"name in ({listed})"))
+            self._commit(partial(self._notes.delete, f"name in ({listed})"))
 
     def engine(self) -> str:
         """See :class:`GalleryIndex`."""
@@ -291,7 +292,7 @@ def _persons_schema(dim: int):
 
 def _to_arrow(keys: list[str], persons: Persons, schema):
     pa = optional_module("pyarrow", "gallery", GalleryError)
-    columns = {"key": keys, **persons.columns()}
+    columns: dict[str, Any] = {"key": keys, **persons.columns()}
     for name in ("box", "embed"):
         flat = pa.array(columns[name].ravel())
         columns[name] = pa.FixedSizeListArray.from_arrays(flat, columns[name].shape[1])

@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 from tabulate import tabulate
 
+from person_search.errors import printable_name
+
 from ..calibration import Threshold
 from ..engines import GalleryIndex
 from ..persons import Hit
@@ -17,11 +19,15 @@ def as_table(results: list[SearchResult], threshold: Threshold | None) -> str:
     """One table per person, and the threshold that was asked for."""
     parts, about = [], ("camera", "time", "at")
     for result in results:
-        pictures = ", ".join(f"{q.picture} [{xywh(q.box)}]" for q in result.query.images)
-        rows = [
-            (i, f"{h.similarity:.3f}", *map(scene_details(h).get, about), h.picture, xywh(h.box))
-            for i, h in enumerate(result.hits, start=1)
-        ]
+        pictures = ", ".join(
+            f"{printable_name(image.picture)} [{xywh(image.box)}]" for image in result.query.images
+        )
+        rows = []
+        for rank, hit in enumerate(result.hits, start=1):
+            known = scene_details(hit)
+            details = [printable_name(known.get(name, "")) for name in about]
+            place = printable_name(hit.picture), xywh(hit.box)
+            rows.append((rank, f"{hit.similarity:.3f}", *details, *place))
         head = ("", "similarity", *about, "picture", "x,y,w,h")
         lines = [f"{result.query.label}: {pictures}"]
         if result.decision:
@@ -56,7 +62,9 @@ def as_json(results: list[SearchResult], gallery: GalleryIndex, threshold: Thres
         "threshold": threshold and asdict(threshold),
         "searches": searches,
     }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # JSON escapes most control characters by itself, but not those behind ASCII.
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _record(rank: int, hit: Hit) -> dict:

@@ -107,7 +107,7 @@ class Gate:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
             return 403
-        if self.password is not None and not self._knows_password(headers):
+        if self.password is not None and not _knows(self.password, headers):
             return 401
         if method in ("GET", "HEAD"):
             known = path in PAGE or path.startswith(PAGE_FOLDERS)
@@ -123,13 +123,14 @@ class Gate:
             return 413
         return 503 if self._arriving + int(length) > BODIES * self.most_bytes else None
 
-    def _knows_password(self, headers: dict[str, str]) -> bool:
-        kind, _, text = headers.get("authorization", "").partition(" ")
-        try:
-            given = base64.b64decode(text, validate=True).partition(b":")[2]
-        except ValueError:
-            return False
-        return kind.lower() == "basic" and hmac.compare_digest(given, self.password.encode())
+
+def _knows(password: str, headers: dict[str, str]) -> bool:
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(text, validate=True).partition(b":")[2]
+    except ValueError:
+        return False
+    return kind.lower() == "basic" and hmac.compare_digest(given, password.encode())
 
 
 class _NotArrived(Exception):

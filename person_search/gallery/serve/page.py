@@ -114,11 +114,13 @@ class SearchPage:
     def draw(self, scene: Scene, box: Sequence[float]) -> Query:
         """The person in a box, (4,), that somebody drew; it is clipped to the picture."""
         try:
-            (box,) = clip_boxes(np.array(box, np.float64).reshape(1, 4), scene.image.shape[:2])
+            boxes = np.array(box, np.float64).reshape(1, 4)
         except (TypeError, ValueError):
             raise QueryError("a box is four numbers: x1, y1, x2, y2") from None
-        (embed,) = self.searcher.embed(scene.image, box[None])
-        return Query("your box", [QueryImage(scene.name, 0.0, scene.image, box)], embed)
+        height, width = scene.image.shape[:2]
+        boxes = clip_boxes(boxes, (height, width))
+        (embed,) = self.searcher.embed(scene.image, boxes)
+        return Query("your box", [QueryImage(scene.name, 0.0, scene.image, boxes[0])], embed)
 
     def search(
         self, query: Query, uri: str, options: SearchOptions | None = None, decide: bool = True
@@ -132,8 +134,9 @@ class SearchPage:
             decide: say whether the person is there, by the thresholds, if there are any.
         """
         gallery, options = self._gallery(uri), options or SearchOptions()
-        ask = decide and self.thresholds
-        threshold = self.thresholds(gallery.count(options.where)) if ask else None
+        threshold = None
+        if decide and self.thresholds:
+            threshold = self.thresholds(gallery.count(options.where))
         top_k = min(int(options.top_k), MOST_HITS)
         (result,) = search(gallery, [query], replace(options, top_k=top_k, threshold=threshold))
         return result
@@ -148,7 +151,7 @@ def _decode(data: bytes, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=list(FORMATS)):
             pass  # reads the header alone
     except Image.DecompressionBombError:
-        most = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise ImageError(f"{name} has more than {most} megapixels: shrink it") from None
     except (OSError, ValueError, SyntaxError):
         raise ImageError(f"{name} is not a picture: drop a {', '.join(FORMATS)} file") from None
@@ -174,12 +177,14 @@ def scene_html(scene: Scene, query: Query | None = None) -> str:
     height, width = scene.image.shape[:2]
     box = query.images[0].box if query else None
     people = list(enumerate(scene.found.boxes, start=1))
-    picked = next((number for number, b in people if np.array_equal(b, box)), 0) if query else 0
+    picked = 0
+    if box is not None:
+        picked = next((number for number, b in people if np.array_equal(b, box)), 0)
     # The largest first: a click hits the smallest box that holds it.
     people.sort(key=lambda person: -float(np.prod(person[1][2:] - person[1][:2])))
     unit = max(width, height) / 100
     boxes = "".join(_person_html(number, b, unit, number == picked) for number, b in people)
-    if query and not picked:
+    if box is not None and not picked:
         boxes += f'<g class="person picked">{_rectangles(box)}</g>'
     number = len(people)
     shows = f"{number} person{'s' * (number != 1)}" if number else "nobody was found"
