@@ -66,7 +66,8 @@ LAYERS_IMPORT = {"torch", "torchvision", "detectron2.layers", "detectron2.utils.
 """Layers are pure torch; detectron2 where ranks must agree, and its thin layers."""
 
 NUMPY_ONLY = (
-    "segments results galleries metrics cbgm detection reid sweep zheng report matches open_set"
+    "segments adaptation results galleries metrics cbgm detection reid sweep zheng report matches "
+    "open_set"
 ).split()
 """Modules of evaluation that need neither a model nor detectron2."""
 

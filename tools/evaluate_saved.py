@@ -6,7 +6,8 @@
 
 Search modes: plain (the file's own gallery, detections with score >= 0.5), thr02 (score >= 0.2),
 gt (ground-truth boxes searched instead), cbgm (context matching); with cameras also cross, gt_cross
-and cbgm_cross (only frames of other cameras); on demand rerank (k-reciprocal re-ranking).
+and cbgm_cross (only frames of other cameras); on demand rerank (k-reciprocal re-ranking), and all
+of them once more with adapted embeddings (MODE_adapted), fitted on the gallery without labels.
 person_search/evaluation/results.py says what the file holds; "plain" is the gallery that it was
 saved with.
 
@@ -36,6 +37,7 @@ from person_search.evaluation import (
     SearchMetrics,
     SearchResults,
     SweepCurves,
+    adapt_results,
     evaluate_detection,
     evaluate_search,
     has_cameras,
@@ -214,6 +216,11 @@ def main() -> int:
         "--rerank", action="store_true", help="also search with k-reciprocal re-ranking (slow)"
     )
     parser.add_argument(
+        "--adapt",
+        action="store_true",
+        help="also search with embeddings adapted to the cameras of the gallery, without labels",
+    )
+    parser.add_argument(
         "--boxes-per-image",
         metavar="PNG",
         help="instead: sweep the detector, print where search is best, draw the curves there",
@@ -242,6 +249,12 @@ def main() -> int:
         searches = search_modes(
             results, Conventions[conventions.upper()], args.score_weighting, args.rerank
         )
+        if args.adapt:
+            adapted = adapt_results(results)
+            of_mode = search_modes(
+                adapted, Conventions[conventions.upper()], args.score_weighting, args.rerank
+            )
+            searches |= {f"{mode}_adapted": metrics for mode, metrics in of_mode.items()}
         if args.json:
             write(as_json(searches, results), args.json)
         else:

@@ -5,6 +5,7 @@ The evaluators are loaded when they are asked for: metrics need neither torch no
 
 import importlib
 
+from .adaptation import Adaptation, adapt_results, fit_adaptation
 from .detection import DetectionMetrics, evaluate_detection
 from .galleries import Conventions, Galleries, has_cameras, resolve_galleries, sample_galleries
 from .metrics import CBGM, SearchMetrics, evaluate_search, required_iou
@@ -27,6 +28,7 @@ __all__ = [
     "CBGM",
     "RATES",
     "SWEEPS",
+    "Adaptation",
     "Conventions",
     "DetectionMetrics",
     "Galleries",
@@ -41,6 +43,7 @@ __all__ = [
     "SearchResults",
     "Sweep",
     "SweepCurves",
+    "adapt_results",
     "build_evaluator",
     "check_test_settings",
     "dataset_arrays",
@@ -48,6 +51,7 @@ __all__ = [
     "evaluate_reid",
     "evaluate_search",
     "false_alarm_rate",
+    "fit_adaptation",
     "fit_open_set",
     "has_cameras",
     "held_out_rate",

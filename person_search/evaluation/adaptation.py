@@ -13,13 +13,14 @@ Shape shorthand in this module:
 """
 
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .segments import run_starts
+from .results import SearchResults
+from .segments import run_starts, segment_of_row
 
 CAMERA_ROWS = 50
 """A camera's mean counts as much as the gallery's once it has so many rows."""
@@ -151,6 +152,34 @@ def fit_adaptation(
         groups=groups,
         shrinkage=shrinkage,
         changes=groups >= MIN_GROUPS,
+    )
+
+
+def adapt_results(results: SearchResults, det_thresh: float = 0.5) -> SearchResults:
+    """The results with embeddings that are adapted to the gallery, fitted without any label.
+
+    It is fitted on the detections of all frames, those of the queries' own frames among them, as a
+    gallery that is searched would be. No box or identity of the ground truth plays a part.
+
+    Args:
+        results: of any model.
+        det_thresh: detections with a lower score are not searched, and not fitted on.
+    """
+    frame = segment_of_row(results.det_offsets)
+    kept = results.dets[:, 4] >= det_thresh
+    found = fit_adaptation(results.det_embs[kept], results.frame_cam[frame[kept]], frame[kept])
+    gt_embs, qctx_embs = results.gt_embs, results.qctx_embs
+    if gt_embs is not None:
+        gt_embs = found.apply(gt_embs, results.frame_cam[segment_of_row(results.gt_offsets)])
+    if qctx_embs is not None and results.qctx_offsets is not None:
+        qctx_embs = found.apply(qctx_embs, results.query_cam[segment_of_row(results.qctx_offsets)])
+    return replace(
+        results,
+        det_embs=found.apply(results.det_embs, results.frame_cam[frame]),
+        query_embs=found.apply(results.query_embs, results.query_cam),
+        gt_embs=gt_embs,
+        qctx_embs=qctx_embs,
+        adapted=found.describe(),
     )
 
 

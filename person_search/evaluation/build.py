@@ -67,6 +67,9 @@ def add_evaluation_config(cfg: CN) -> None:
     # Also report with k-reciprocal re-ranking (Zhong et al., CVPR 2017): (k1, k2, lambda, number of
     # most similar detections that are re-ranked), as (20, 6, 0.3, 1000); (): off
     cfg.TEST.SEARCH.RERANK = ()
+    # Also report with embeddings adapted to the cameras of the gallery in closed form, fitted on
+    # its detections without any label.
+    cfg.TEST.SEARCH.ADAPT = False
     # "corrected": every frame counts once, the query's own frame never | "reference": as the
     # public scripts count (CUHK-SYSU's doubled rows twice, its own-frame rows kept)
     cfg.TEST.SEARCH.CONVENTIONS = "corrected"

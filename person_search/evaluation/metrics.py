@@ -163,6 +163,7 @@ def evaluate_search(
     best, stable, worst = ranks[:, :, None] < TOP_K
     protocol = {
         "name": results.protocol,
+        "adapted": results.adapted or None,
         "gallery": galleries.rule,
         "gallery_size": _spread(galleries.sizes),
         "conventions": galleries.conventions.value,

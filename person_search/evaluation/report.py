@@ -30,6 +30,8 @@ def describe(protocol: Mapping) -> str:
     if protocol["rerank"]:
         words = "re-ranked: top {n_top}, k1={k1} k2={k2} lambda={weight:g}"
         parts.append(words.format(**protocol["rerank"]))
+    if protocol["adapted"]:
+        parts.append(protocol["adapted"])
     if protocol["n_undefined"]:
         parts.append(f"{protocol['n_undefined']} queries without a target left out")
     return "; ".join(parts)

@@ -89,6 +89,7 @@ class SearchResults:
         gallery: where each query is searched: a rule, or lists with K entries.
         unlabeled_id: value of ``gt_ids`` that means a person without identity.
         protocol: name to print, e.g. "CUHK-SYSU, gallery 100".
+        adapted: how the embeddings were adapted to the gallery; "": they are those of the model.
 
     Raises:
         ResultsError: an array is missing or does not fit the others.
@@ -116,6 +117,7 @@ class SearchResults:
     gallery: GalleryRule | GalleryLists = GalleryRule.OTHER_FRAMES
     unlabeled_id: int = UNLABELED
     protocol: str = ""
+    adapted: str = ""
 
     def __post_init__(self) -> None:
         missing = [name for name in _CONTEXT if getattr(self, name) is None]
@@ -227,7 +229,7 @@ def protocol_arrays(
     }
 
 
-_SCALARS = {"unlabeled_id": ("iu", int), "protocol": ("U", str)}
+_SCALARS = {"unlabeled_id": ("iu", int), "protocol": ("U", str), "adapted": ("U", str)}
 _OF_GALLERY = {"gallery_rule": ("U", str), "kind": ("U", str)}
 
 

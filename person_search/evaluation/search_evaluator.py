@@ -19,6 +19,7 @@ from detectron2.utils import comm
 from ..data.catalog import query_boxes_of, select_protocols
 from ..errors import ConfigError, ResultsError
 from ..protocols import SearchProtocol
+from .adaptation import adapt_results
 from .detection import evaluate_detection
 from .galleries import Conventions, resolve_galleries
 from .metrics import CBGM, evaluate_search
@@ -47,6 +48,7 @@ class SearchOptions:
         score_weighting: multiply similarities by detection scores.
         cbgm: also report with context matching; None: not.
         rerank: also report with k-reciprocal re-ranking; None: not.
+        adapt: also report with embeddings adapted to the gallery, without labels.
         conventions: how oddities of published galleries are counted.
         save_results: keep detections and embeddings in a file.
     """
@@ -56,6 +58,7 @@ class SearchOptions:
     score_weighting: bool = False
     cbgm: CBGM | None = None
     rerank: KReciprocal | None = None
+    adapt: bool = False
     conventions: Conventions = Conventions.CORRECTED
     save_results: bool = True
 
@@ -81,6 +84,7 @@ class SearchOptions:
             score_weighting=keys.SCORE_WEIGHTING,
             cbgm=CBGM(*keys.CBGM) if keys.CBGM else None,
             rerank=KReciprocal(*keys.RERANK) if keys.RERANK else None,
+            adapt=keys.ADAPT,
             conventions=conventions,
             save_results=keys.SAVE_RESULTS,
         )
@@ -268,9 +272,13 @@ class SearchEvaluator(DatasetEvaluator):
         for name, found in results.items():
             task = f"search_{name}" if searches else "search"
             galleries = resolve_galleries(found, conventions=self.options.conventions)
-            for variant, kwargs in self._variants().items():
-                metrics = evaluate_search(found, galleries, **kwargs)
-                searches[task + variant] = Search(found, metrics)
+            of_kind = {"": found}
+            if self.options.adapt:
+                of_kind["_adapted"] = adapt_results(found, self.options.score_thresh)
+            for kind, results_of_kind in of_kind.items():
+                for variant, kwargs in self._variants().items():
+                    metrics = evaluate_search(results_of_kind, galleries, **kwargs)
+                    searches[task + variant + kind] = Search(results_of_kind, metrics)
         return searches
 
     def _variants(self) -> dict[str, dict]:

@@ -24,6 +24,7 @@ from person_search.evaluation import (
     KReciprocal,
     SearchEvaluator,
     SearchResults,
+    adapt_results,
     build_evaluator,
     check_test_settings,
     evaluate_detection,
@@ -261,6 +262,35 @@ def test_the_saved_results_give_the_same_numbers_again(evaluate, tmp_path, name)
         again = evaluate_search(results, **kwargs).summary()
         assert {k: 100 * v for k, v in again.items()} == found[f"search{variant}"]
     assert 100 * evaluate_detection(results).recall == found["detection"]["recall"]
+
+
+def test_adapted_numbers_stand_beside_the_plain_ones_and_say_so(evaluate, tmp_path):
+    plain = evaluate(PRW, confused=True)
+    found = evaluate(PRW, "TEST.SEARCH.ADAPT", True, "TEST.SEARCH.GT_BOXES", True, confused=True)
+    assert found["search"] == plain["search"]
+    results = SearchResults.load(tmp_path / f"results_{PRW}.npz")
+    assert results.adapted == ""  # what is saved are the model's own embeddings
+    adapted = adapt_results(results)
+    for variant, kwargs in {"": {}, "_gt": {"use_gt_boxes": True}}.items():
+        expected = evaluate_search(adapted, **kwargs).summary()
+        assert found[f"search{variant}_adapted"] == {k: 100 * v for k, v in expected.items()}
+    report = json.loads((tmp_path / f"search_{PRW}.json").read_text())["search"]
+    assert report["search"]["protocol"]["adapted"] is None
+    assert report["search_adapted"]["protocol"]["adapted"] == adapted.adapted != ""
+
+
+def test_adapting_looks_at_no_label(evaluate, tmp_path):
+    evaluate(PRW, "TEST.SEARCH.GT_BOXES", True, confused=True)
+    results = SearchResults.load(tmp_path / f"results_{PRW}.npz")
+    blind = replace(
+        results,
+        gt_ids=np.zeros_like(results.gt_ids),
+        query_ids=np.zeros_like(results.query_ids),
+        gt_boxes=results.gt_boxes + 7,
+    )
+    for name in ("det_embs", "query_embs", "gt_embs"):
+        found, again = (getattr(adapt_results(r), name) for r in (results, blind))
+        np.testing.assert_array_equal(found, again)
 
 
 def test_context_is_the_query_and_then_who_else_is_in_its_frame(evaluate, tmp_path):

@@ -100,6 +100,18 @@ def test_table_names_the_protocol(tool):
 
 
 @needs_golden
+def test_adapted_modes_say_so_and_leave_the_others_alone(tool):
+    plain = json.loads(tool(GOLDEN / "prw_small_s0.npz", "--json", "-")[1])
+    report = json.loads(tool(GOLDEN / "prw_small_s0.npz", "--json", "-", "--adapt")[1])
+    modes = set(plain["search"])
+    assert set(report["search"]) == modes | {f"{mode}_adapted" for mode in modes}
+    for mode in modes:
+        assert report["search"][mode] == plain["search"][mode]
+        assert report["protocols"][mode]["adapted"] is None
+        assert "no labels" in report["protocols"][f"{mode}_adapted"]["adapted"]
+
+
+@needs_golden
 @pytest.mark.parametrize("sweep", ["scores", "counts", "best"])
 @pytest.mark.parametrize("protocol", ["authors", "search"])
 def test_curves_over_boxes_per_image(tool, tmp_path, sweep, protocol):
