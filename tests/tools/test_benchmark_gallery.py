@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import benchmark
 from benchmarks import gallery
 
+from person_search.errors import PersonSearchError
+
 
 @pytest.fixture
 def run(monkeypatch, capsys):
@@ -56,5 +58,5 @@ def test_recall():
 
 
 def test_pictures_need_a_model(run, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="--pictures needs --model and --weights"):
+    with pytest.raises(PersonSearchError, match="--pictures needs --model and --weights"):
         run("--pictures", tmp_path)
