@@ -25,8 +25,8 @@ def cut_crops(images: Tensor, boxes: list[Tensor], size: tuple[int, int]) -> Ten
 def moved_corners(boxes: Tensor, share: float) -> Tensor:
     """Each corner of (R, 4) xyxy boxes moved on its own, by U(-share, share) of width and height.
 
-    "Feature-level spatial-invariant augmentation" of DKD (Zhang et al., AAAI 2021), in a reading of
-    ours.
+    "Feature-level spatial-invariant augmentation" of DKD (Zhang et al., AAAI 2021), as this project
+    reads it.
     """
     size = boxes[:, 2:] - boxes[:, :2]
     return boxes + share * size.repeat(1, 2) * torch.empty_like(boxes).uniform_(-1, 1)
@@ -36,7 +36,7 @@ def shifted(boxes: Tensor, share: float) -> Tensor:
     """(R, 4) xyxy boxes, each shifted as a whole by U(-share, share) of its width and height.
 
     With share .1 it is a random window, of the box's size, in the box enlarged to 1.2 of its size:
-    "image-level spatial-invariant augmentation" of DKD, in a reading of ours.
+    "image-level spatial-invariant augmentation" of DKD, as this project reads it.
     """
     size = boxes[:, 2:] - boxes[:, :2]
     return boxes + (share * size * torch.empty_like(size).uniform_(-1, 1)).repeat(1, 2)

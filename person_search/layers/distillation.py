@@ -1,7 +1,7 @@
 """A student on RoIs of scenes learns from a teacher on crops, in the style of DKD.
 
 After descriptions of Zhang et al., "Diverse Knowledge Distillation for End-to-End Person Search",
-AAAI 2021; the exact forms are a reading of ours. The teacher gets no gradient from any of them.
+AAAI 2021; the exact forms are how this project reads them. The teacher gets no gradient.
 
 Shape shorthand in this module:
     R: number of RoIs; P: number of crops; D: embedding size; L: number of identities
@@ -46,7 +46,8 @@ def triplet_distillation(
     """Each RoI has to be closer to the teacher's view of its own crop than to other persons'.
 
     Cross entropy over the cosines, divided by the temperature, with all crops but the other ones of
-    the same person.
+    the same person. For example with crops of persons a, b and a, a RoI that shows the first one
+    is classified among the first and the second.
 
     Args:
         student: (R, D) embeddings of RoIs; R may be 0, which gives 0.

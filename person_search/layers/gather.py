@@ -26,7 +26,10 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _gather_padded(tensor: Tensor, numbers: list[int]) -> Tensor:
-    """Gathering needs equal shapes: rows are padded to the largest number, and cut again."""
+    """Gathering needs equal shapes: rows are padded to the largest number, and cut again.
+
+    With 2 rows here and 3 on another rank, both send 3, of which 2 and 3 are kept.
+    """
     padded = tensor.new_zeros(max(numbers), *tensor.shape[1:])
     padded[: len(tensor)] = tensor
     parts = [torch.empty_like(padded) for _ in numbers]

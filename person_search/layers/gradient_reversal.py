@@ -1,4 +1,4 @@
-"""Gradients that are scaled or turned round on their way back (Ganin and Lempitsky, ICML 2015)."""
+"""Gradients that are scaled or reversed on their way back (Ganin and Lempitsky, ICML 2015)."""
 
 import math
 

@@ -26,7 +26,9 @@ class CrossEntropy(nn.Module):
 def class_balanced_weights(counts: Tensor, beta: float) -> Tensor:
     """(L,) weights (1 - beta) / (1 - beta^n) of identities seen n times, with mean 1.
 
-    Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019.
+    Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019. For example
+    with beta .5, identities seen once and twice have .5 / .5 = 1 and .5 / .75 = .67, with mean 1:
+    1.2 and .8.
 
     Args:
         counts: (L,) number of boxes per identity; an identity never seen counts as seen once.

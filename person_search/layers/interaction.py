@@ -1,6 +1,6 @@
 """Interaction of a person in the scene and cut out of it, in the style of BINet.
 
-After the abstract of Dong et al., CVPR 2020; the losses are a reading of ours.
+After the abstract of Dong et al., CVPR 2020; the losses are this project's reading.
 
 Shape shorthand in this module:
     R: number of RoIs, each with its person's crop; D: embedding size; L: number of classes

@@ -97,7 +97,8 @@ class OIMLoss(nn.Module):
 
     def _update_table(self, embeddings: Tensor, ids: Tensor) -> None:
         # Normalizing after each person makes their order matter: round k has the k-th embedding of
-        # every identity, so that no identity is twice in a round.
+        # every identity, so that no identity is twice in a round. Of ids 4, 7, 4, 4 the rounds are
+        # 0, 0, 1, 2: three updates instead of four, with the result of one after the other.
         rounds = (ids[:, None] == ids).tril(diagonal=-1).sum(dim=1)
         for k in range(int(rounds.max()) + 1 if len(ids) else 0):
             now = rounds == k
@@ -111,6 +112,7 @@ class OIMLoss(nn.Module):
             return
         steps = torch.arange(len(embeddings), device=embeddings.device)
         slots = (self.position + steps) % length
-        # Of more persons than the queue is long, the last ones stay.
+        # With position 3 and length 4, persons go to the slots 3, 0, 1, ... Of more persons than
+        # the queue is long, the last ones stay.
         self.queue[slots[-length:]] = embeddings[-length:]
         self.position.copy_((self.position + len(embeddings)) % length)

@@ -46,7 +46,7 @@ def simsiam_loss(
         first, second: (R, D) the two views of R persons; R may be 0, which gives 0.
         predict: (R, D) -> (R, D). It sees the views one after the other, as their batch norms have
             to.
-        shares: (R,) of each person in the mean, 1 together; None: all the same.
+        shares: (R,) weight of each person in the mean, with sum 1; None: all the same.
     """
     if len(first) == 0:
         return (first.sum() + second.sum() + sum(p.sum() for p in predict.parameters())) * 0.0
@@ -56,7 +56,11 @@ def simsiam_loss(
 
 
 def spread(views: Tensor) -> float:
-    """About 1 where features (R, D) point everywhere, 0 where all of them point one way."""
+    """How far features (R, D) are from collapse.
+
+    The standard deviation of their unit vectors, times sqrt(D): about 1 where they point
+    everywhere, 0 where all of them point one way.
+    """
     if len(views) == 0:
         return 0.0
     return float(F.normalize(views).std(dim=0, correction=0).mean()) * views.shape[1] ** 0.5

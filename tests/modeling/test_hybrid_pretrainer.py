@@ -10,11 +10,8 @@ from detectron2.structures import Boxes, Instances
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
 from person_search.labels import UNLABELED
-from person_search.modeling.meta_arch.hybrid.pretrainer import (
-    HybridPretrainer,
-    _pair,
-    _valid_pixels,
-)
+from person_search.modeling.meta_arch.hybrid.pretrainer import HybridPretrainer
+from person_search.modeling.meta_arch.hybrid.views import pair, valid_pixels
 from person_search.modeling.roi_heads.hybrid_heads import other_views
 
 KINDS = {"toy_crowd": "detection", "toy_city": "detection", "toy_a": "reid", "toy_b": "reid"}
@@ -130,7 +127,7 @@ def test_persons_with_identity_and_those_hardly_visible_are_not_compared():
     one.gt_index, two.gt_index = torch.tensor([0, 1, -1, 3, 4]), torch.tensor([4, -1, 1, 0, 3])
     one.gt_person_ids = torch.tensor([U, U, U, 7, U])
     two.gt_person_ids = torch.tensor([U, U, U, U, 7])
-    rows, others = _pair(one, two)
+    rows, others = pair(one, two)
     assert list(zip(rows.tolist(), others.tolist(), strict=True)) == [(0, 3), (1, 2), (4, 0)]
 
 
@@ -275,7 +272,7 @@ def test_what_is_aligned(build, names, align, expected):
 
 def test_padding_is_not_valid():
     maps = torch.zeros(3, 1, 6, 8)
-    valid = _valid_pixels(maps, (96, 128), [(96, 128), (50, 64), (48, 128)])
+    valid = valid_pixels(maps, (96, 128), [(96, 128), (50, 64), (48, 128)])
     assert valid.sum(dim=(1, 2)).tolist() == [48, 4 * 4, 3 * 8]
     assert valid[1, :4, :4].all() and valid[2, :3].all()
 

@@ -36,8 +36,8 @@ class SplitShuffleNet(SplitArchitecture):
         norm: detectron2's name of the norm, a key of :data:`CONVERT_NORM`.
     """
 
+    # Factor -> channels of the stem and of the units of res3, res4 and res5.
     WIDTHS: dict[float, tuple[int, ...]]
-    """Factor -> channels of the stem and of the units of res3, res4 and res5."""
 
     public_names = {  # of deep-person-reid (V1) and torchvision (V2)
         "conv1.0": "stem.0",

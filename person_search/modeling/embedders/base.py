@@ -26,9 +26,9 @@ Poolers: ``pooler(features: dict, boxes: list[Boxes]) -> (R, C, h, w)``. The reg
 called with ``(cfg, input_shape)`` and has an attribute ``channels``, C.
 """
 
+# How the identity head is called in the state of every model: models hold their embedder as
+# ``reid``. By this name the head of a re-ID pre-training finds its place in another model.
 IDENTITY_HEAD = "reid.head."
-"""How the identity head is called in the state of every model: models hold their embedder as
-``reid``. By this name the head of a re-ID pre-training finds its place in another model."""
 
 
 class Embedder(nn.Module):

@@ -67,7 +67,12 @@ class ReIDSampler:
         return rois
 
     def _jittered(self, proposals: Boxes, gt: Boxes) -> tuple[Tensor, Tensor]:
-        """Up to ``num_jitter`` random proposals per ground-truth box, and the index of that box."""
+        """Up to ``num_jitter`` random proposals per ground-truth box, and the index of that box.
+
+        Whom a proposal belongs to is decided by the largest IoU. Shuffled, the k-th one of a box
+        has rank k: of owners 0, 1, 0, 0 the ranks are 1, 1, 2, 3, and ``num_jitter`` 2 leaves out
+        the last one.
+        """
         if len(proposals) == 0:
             return gt.tensor[:0], torch.zeros(0, dtype=torch.int64, device=gt.device)
         iou, owner = pairwise_iou(gt, proposals).max(dim=0)

@@ -38,8 +38,8 @@ class OIMHead(IdentityHead):
         loss_weight: factor of ``loss_oim``.
     """
 
+    # What the embedding is made of, in equal parts.
     stages = ("res5",)
-    """What the embedding is made of, in equal parts."""
 
     uses_unlabeled = True
     training_only = memory = ("oim.",)

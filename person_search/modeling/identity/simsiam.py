@@ -1,4 +1,4 @@
-"""Self-supervised head of the re-ID branch.
+"""An identity head for pre-training without labels.
 
 Shape shorthand in this module:
     R: number of crops, two views of each of R / 2; C, h, w: map of the identification net
@@ -65,7 +65,10 @@ class SimSiamHead(IdentityHead):
 
 
 def _pairs(person_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the first and of the second view of every crop."""
+    """Rows of the first and of the second view of every crop.
+
+    For example ids 3, 8, 8, 3 give the rows (0, 1) and (3, 2).
+    """
     if (person_ids.unique(return_counts=True)[1] != 2).any():
         raise ConfigError(
             "SimSiamHead learns from two views of each crop: set DATALOADER.CLASS_AWARE True, "

@@ -22,15 +22,15 @@ class ScenesAndCrops(PersonSearchRCNN):
     """In training, each annotated person that the identity head learns from is also cut out.
 
     What is learned from crops, and from RoIs beside the crop of their person, is for a subclass to
-    say. At test nothing differs from :class:`PersonSearchRCNN`. ``VIS_PERIOD`` plays no part.
+    say. At test nothing differs from :class:`PersonSearchRCNN`. ``VIS_PERIOD`` has no effect.
 
     Args:
         crop_size: (height, width) of a crop.
         kwargs: of :class:`PersonSearchRCNN`.
     """
 
+    # Required class of the identity head.
     head_class: type[IdentityHead]
-    """Required class of the identity head."""
 
     @configurable
     def __init__(self, *, crop_size: tuple[int, int], **kwargs):
@@ -62,10 +62,11 @@ class ScenesAndCrops(PersonSearchRCNN):
         return losses | roi_losses | self.crop_losses(images.tensor, boxes, ids, *_of_crops(rois))
 
     def _number_crops(self, targets: list[Instances]) -> tuple[list[Tensor], Tensor]:
-        """Boxes and ids of what is cut out.
+        """Boxes and ids of the persons that are cut out.
 
-        Its number becomes a field ``gt_crop`` of the targets (-1: not cut out), which RoI heads
-        hand on to the RoIs.
+        The number of a person's crop becomes a field ``gt_crop`` of the targets (-1: not cut out),
+        which RoI heads hand on to the RoIs. For example images with the ids (5, UNLABELED) and
+        (2), of which a softmax head learns 5 and 2, get the numbers (0, -1) and (1).
         """
         lowest = UNLABELED if self.roi_heads.reid.head.uses_unlabeled else 0
         ids = torch.cat([x.gt_person_ids for x in targets])

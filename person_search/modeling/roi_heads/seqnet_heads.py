@@ -94,7 +94,7 @@ def _as_proposals(refined: list[Instances]) -> list[Instances]:
     for x in refined:
         boxes = Boxes(x.proposal_boxes.tensor.detach())
         boxes.clip(x.image_size)
-        logits = x.objectness_logits  # plays no part, but detectron2 asks for it
+        logits = x.objectness_logits  # not used here, but detectron2 asks for it
         bare = Instances(x.image_size, proposal_boxes=boxes, objectness_logits=logits)
         proposals.append(bare[boxes.nonempty()])
     return proposals

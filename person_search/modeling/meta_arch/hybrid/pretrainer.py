@@ -5,14 +5,11 @@ Shape shorthand in this module:
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode as CN
 from detectron2.config import configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
@@ -25,30 +22,12 @@ from person_search.structures import KINDS
 
 from ...roi_heads.hybrid_heads import HybridROIHeads
 from ..person_search_rcnn import PersonSearchRCNN
-from .alignment import AlignmentInputs, DomainAlignment
+from .alignment import TASKS, DomainAlignment, alignment_inputs, build_alignments
+from .views import Views, pair, valid_pixels
 
 # The loss that is a mean over classified persons; all others of NAE are means over images.
 OIM = "loss_oim"
 
-# The alignment of the two kinds of images with each other.
-TASKS = "task"
-
-
-@dataclass
-class Views:
-    """What the model makes of the views of one kind: all first ones, then all second ones.
-
-    Attributes:
-        features: (N, C, h, w) of the base.
-        valid: (N, h, w) bool: what is not padding.
-        persons: of each view, with the fields of :class:`.HybridROIHeads`.
-        domains: (N,) int64: data set of each view among those of its kind.
-    """
-
-    features: Tensor
-    valid: Tensor
-    persons: list[Instances]
-    domains: Tensor
 
 
 @META_ARCH_REGISTRY.register()
@@ -95,7 +74,7 @@ class HybridPretrainer(PersonSearchRCNN):
                 "HybridPretrainer compares the persons of two views: set MODEL.ROI_HEADS.NAME "
                 "HybridROIHeads"
             )
-        reversal_factor(reversal_schedule, 0.0)  # a mistake there should not wait for the training
+        reversal_factor(reversal_schedule, 0.0)  # an unknown one should not wait for the training
         self.predictor, self.siamese_weight = predictor, siamese_weight
         self.alignments = nn.ModuleDict(alignments)
         self.reversal, self.reversal_schedule = reversal, reversal_schedule
@@ -109,7 +88,7 @@ class HybridPretrainer(PersonSearchRCNN):
             **ret,
             "predictor": predictor(ret["roi_heads"].reid.head.embedding_dim),
             "siamese_weight": keys.SIAMESE_WEIGHT,
-            "alignments": _build_alignments(cfg, ret["roi_heads"]),
+            "alignments": build_alignments(cfg, ret["roi_heads"]),
             "reversal": keys.REVERSAL,
             "reversal_schedule": _reversal_schedule(cfg),
             "max_iter": cfg.SOLVER.MAX_ITER,
@@ -160,7 +139,7 @@ class HybridPretrainer(PersonSearchRCNN):
         persons, roi_losses = self.roi_heads(images, features, proposals, targets)
         maps = features[self.roi_heads.reid.split_at]
         domains = torch.tensor([x["domain_id"] for x in inputs] * 2, device=self.device)
-        valid = _valid_pixels(maps, images.tensor.shape[-2:], images.image_sizes)
+        valid = valid_pixels(maps, images.tensor.shape[-2:], images.image_sizes)
         return Views(maps, valid, persons, domains), losses | roi_losses
 
     def _siamese_loss(self, views: dict[str, Views]) -> Tensor:
@@ -172,7 +151,7 @@ class HybridPretrainer(PersonSearchRCNN):
         for persons in (of_kind.persons for of_kind in views.values()):
             half = len(persons) // 2
             for one, two in zip(persons[:half], persons[half:], strict=True):
-                rows, others = _pair(one, two)
+                rows, others = pair(one, two)
                 if len(rows):
                     shares.append(torch.full((len(rows),), 1 / len(rows), device=self.device))
                 first.append(one.embeddings[rows])
@@ -190,7 +169,7 @@ class HybridPretrainer(PersonSearchRCNN):
         losses = {}
         for name, align in self.alignments.items():
             parts = [
-                align(_alignment_inputs(name, kind, of_kind), reversal)
+                align(alignment_inputs(name, kind, of_kind), reversal)
                 for kind, of_kind in views.items()
                 if name in (kind, TASKS)
             ]
@@ -207,77 +186,6 @@ def _reversal_schedule(cfg) -> str:
     return schedule
 
 
-def _build_alignments(cfg, roi_heads: HybridROIHeads) -> dict[str, DomainAlignment]:
-    """Those of ``MODEL.HYBRID.ALIGN``; a kind of which there is one data set needs none."""
-    unknown = set(cfg.MODEL.HYBRID.ALIGN) - {"intra", "inter"}
-    if unknown:
-        raise ConfigError(f"MODEL.HYBRID.ALIGN has {sorted(unknown)}; legal: intra, inter")
-    is_crop = [
-        MetadataCatalog.get(name).get("evaluator_type", None) == "reid"
-        for name in cfg.DATASETS.TRAIN
-    ]
-    head = roi_heads.reid.head
-    vectors = {"scene": head.in_channels["res5"], "crop": head.embedding_dim}
-    domains = {"scene": is_crop.count(False), "crop": is_crop.count(True)}
-    wanted = {kind: domains[kind] for kind in KINDS if "intra" in cfg.MODEL.HYBRID.ALIGN}
-    if "inter" in cfg.MODEL.HYBRID.ALIGN:
-        wanted[TASKS] = sum(map(bool, domains.values()))
-        vectors[TASKS] = vectors["scene"]
-    return {
-        name: DomainAlignment(
-            name=f"align_{name}",
-            num_domains=number,
-            image_channels=head.in_channels[roi_heads.reid.split_at],
-            instance_channels=vectors[name],
-        )
-        for name, number in wanted.items()
-        if number > 1
-    }
-
-
-def _alignment_inputs(name: str, kind: str, views: Views) -> AlignmentInputs:
-    """What the alignment ``name`` sees of one kind of images.
-
-    Scenes: their maps, and the vectors of their persons. Crops: the maps and embeddings of their
-    persons, since a canvas shows nothing else. Of tasks: maps and vectors of both.
-    """
-    numbers = torch.tensor([len(p) for p in views.persons], device=views.domains.device)
-    image_of = torch.arange(len(numbers), device=numbers.device).repeat_interleave(numbers)
-    if name == "crop":
-        maps = torch.cat([p.maps for p in views.persons])
-        return AlignmentInputs(
-            maps=maps,
-            valid=maps.new_ones(maps[:, 0].shape, dtype=torch.bool),
-            vectors=torch.cat([p.embeddings for p in views.persons]),
-            image_of=torch.arange(len(maps), device=maps.device),
-            domains=views.domains[image_of],
-        )
-    of_task = torch.full_like(views.domains, KINDS.index(kind))
-    return AlignmentInputs(
-        maps=views.features,
-        valid=views.valid,
-        vectors=torch.cat([p.vectors for p in views.persons]),
-        image_of=image_of,
-        domains=of_task if name == TASKS else views.domains,
-    )
-
-
-def _pair(first: Instances, second: Instances) -> tuple[Tensor, Tensor]:
-    """Rows of the persons without identity that can be compared, in one view and in the other."""
-    same = first.gt_index[:, None] == second.gt_index
-    same &= ((first.gt_index >= 0) & (first.gt_person_ids == UNLABELED))[:, None]
-    return same.nonzero(as_tuple=True)
-
-
-def _valid_pixels(maps: Tensor, padded: tuple[int, int], sizes: list[tuple[int, int]]) -> Tensor:
-    """(N, h, w) bool: pixels of maps (N, C, h, w) of images that were padded to one size."""
-    valid = maps.new_zeros(maps[:, 0].shape, dtype=torch.bool)
-    for row, (height, width) in zip(valid, sizes, strict=True):
-        # To the full pixel: at least one of any image.
-        row[: -(-height * row.shape[0] // padded[0]), : -(-width * row.shape[1] // padded[1])] = 1
-    return valid
-
-
 def add_hybrid_config(cfg: CN) -> None:
     """Keys of HybridPretrainer.
 
@@ -286,7 +194,7 @@ def add_hybrid_config(cfg: CN) -> None:
     """
     cfg.MODEL.HYBRID = CN()
     # In the loss of identities (L_oim) a person without one is an identity of its own, to be
-    # recognized in the other view of its image ("each as a different identity"). False: such
+    # recognized in the other view of its image ("serve as different identities"). False: such
     # persons are negatives alone, in the queue, another reading of the paper.
     cfg.MODEL.HYBRID.INDIVIDUALS = True
     # Weight of the loss between two views of persons without identity (eta)
