@@ -226,6 +226,33 @@ def write_eurocity(
     return root
 
 
+def write_mot17det(
+    root: Path, sequences: Mapping[str, Mapping[int, Sequence[str]]], pictures=NO_PICTURES
+) -> Path:
+    """``sequences``: by name, rows after the frame number by number of the frame."""
+    for name, frames in sequences.items():
+        folder = root / "train" / name
+        lines = [f"{number},{row}\n" for number, rows in frames.items() for row in rows]
+        (folder / "gt").mkdir(parents=True)
+        (folder / "gt" / "gt.txt").write_text("".join(lines))
+        for number in frames:
+            save(folder / "img1" / f"{number:06}.jpg", pictures.get((name, number), GREY))
+    return root
+
+
+def write_wider(
+    root: Path, lines: Mapping[str, Mapping[str, Sequence]], folder: str = "ad_train"
+) -> Path:
+    """``lines``: file -> picture -> numbers of its line."""
+    root.mkdir(parents=True, exist_ok=True)
+    for file, pictures in lines.items():
+        rows = (" ".join(map(str, [name, *numbers])) for name, numbers in pictures.items())
+        (root / file).write_text("\n".join(rows) + "\n")
+        for name in pictures:
+            save(root / folder / name, GREY)
+    return root
+
+
 def write_posetrack21(
     root: Path,
     files: Mapping[str, tuple[Sequence[dict], Sequence[dict]]],

@@ -10,9 +10,11 @@ from .cuhk_sysu import CUHK_SYSU
 from .eurocity import EUROCITY
 from .luperson import LUPERSON
 from .market1501 import MARKET1501
+from .mot17det import MOT17DET
 from .msmt17 import MSMT17
 from .posetrack21 import POSETRACK21
 from .prw import PRW
+from .wider import WIDER_PEDESTRIAN
 
 __all__ = [
     "BUILTIN",
@@ -22,9 +24,11 @@ __all__ = [
     "EUROCITY",
     "LUPERSON",
     "MARKET1501",
+    "MOT17DET",
     "MSMT17",
     "POSETRACK21",
     "PRW",
+    "WIDER_PEDESTRIAN",
     "expected_counts",
     "register_all",
     "register_coco_style",

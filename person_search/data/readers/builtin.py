@@ -18,11 +18,13 @@ from .cuhk_sysu import CUHK_SYSU
 from .eurocity import EUROCITY
 from .luperson import LUPERSON
 from .market1501 import MARKET1501
+from .mot17det import MOT17DET
 from .msmt17 import MSMT17
 from .posetrack21 import POSETRACK21
 from .prw import PRW
 from .registration import Reader
 from .street import street_sets
+from .wider import WIDER_PEDESTRIAN
 
 LUPERSON_30K = 30_000
 """How many pictures of LUPerson hybrid pre-training draws."""
@@ -41,6 +43,9 @@ BUILTIN: dict[str, tuple[Reader, dict[str, Any]]] = {
     "crowdhuman_visible": (CROWDHUMAN, {"boxes": "visible"}),
     "eurocity": (EUROCITY, {}),
     "eurocity_night": (EUROCITY, {"time": "night"}),
+    "mot17det": (MOT17DET, {}),
+    "wider_pedestrian": (WIDER_PEDESTRIAN, {"edition": "2019"}),
+    "wider_pedestrian2018": (WIDER_PEDESTRIAN, {"edition": "2018"}),
 }
 """Name without split -> its reader, and how that reads it."""
 

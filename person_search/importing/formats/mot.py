@@ -19,17 +19,13 @@ from configparser import ConfigParser
 from configparser import Error as IniError
 from pathlib import Path
 
+from person_search.data.readers.mot17det import IGNORED, PERSONS
+
 from .. import values
 from ..annotated import Box, Frame, Place
 from ..pictures import frames_of_video, numbered
 from ..reading import Reading
 from .files import read_rows, read_text
-
-PERSONS = (1, -1)
-"""Pedestrian; and the class of rows that have none."""
-
-IGNORED = (2, 7, 8, 12, 13)
-"""Person on a vehicle, static person, distractor, reflection, crowd."""
 
 CLASSES = {
     3: "car",

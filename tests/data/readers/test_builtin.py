@@ -24,10 +24,11 @@ SEARCH = ["prw", "cuhk_sysu", "posetrack21"]
 SEARCH += [f"street_{size}{x}" for size in SIZES for x in ("", "_cuhk")]
 REID = ["market1501", "msmt17", "cuhk03_labeled", "cuhk03_detected"]
 DETECTION = ["crowdhuman", "crowdhuman_visible", "eurocity", "eurocity_night"]
+DETECTION += ["wider_pedestrian", "wider_pedestrian2018"]
 KINDS = (
     {f"{name}_{split}": "person_search" for name in SEARCH for split in ("train", "test")}
     | {f"{name}_{split}": "reid" for name in REID for split in ("train", "test")}
-    | {"luperson_train": "reid", "luperson30k_train": "reid"}
+    | {"luperson_train": "reid", "luperson30k_train": "reid", "mot17det_train": "detection"}
     | {f"{name}_{split}": "detection" for name in DETECTION for split in ("train", "val")}
     | {
         f"street_{size}_{domain}_train": "detection" if domain in ("noon", "night") else "reid"
