@@ -17,6 +17,7 @@ from scipy.io import savemat
 from person_search.data.crop_cache import cut_out
 from person_search.data.crops import crop_records
 from person_search.images import read_image
+from person_search.street.formats import market1501_name, write_odgt
 
 
 class Shot(NamedTuple):
@@ -94,8 +95,7 @@ def write_market1501(
     for folder, shots in folders.items():
         (root / folder).mkdir(parents=True)
         for number, (person, camera, image) in enumerate(shots):
-            raw_id = f"{person:04d}" if person >= 0 else str(person)
-            save(root / folder / f"{raw_id}_c{camera}s1_{number:06d}_00{suffix}", image)
+            save(root / folder / (market1501_name(person, camera, number, 0) + suffix), image)
     return root
 
 
@@ -193,11 +193,9 @@ def write_crowdhuman(
     pictures: Mapping[str, np.ndarray] = NO_PICTURES,
 ) -> Path:
     """``frames``: rows of "gtboxes" by id of the frame; ``pictures`` likewise."""
-    lines = []
-    for name, rows in frames.items():
+    for name in frames:
         save(root / images / f"{name}.jpg", pictures.get(name, GREY))
-        lines.append(json.dumps({"ID": name, "gtboxes": list(rows)}) + "\n")
-    (root / f"annotation_{split}.odgt").write_text("".join(lines))
+    write_odgt(root, split, frames)
     return root
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from person_search.errors import DatasetError
+from person_search.street.formats import luperson_path, market1501_name, write_odgt
 from person_search.street.layouts import Annotation
 from person_search.street.schedule import STREET_SIZES, StreetSize, plan_frames
 from person_search.street.street import draw_frames, write_once
@@ -100,23 +101,19 @@ def _draw(folder: Path, size: StreetSize, domain: Domain, seed: int, workers: in
     jobs = [("train", index) for index in range(len(plans))]
     drawn = draw_frames(jobs, paths, size, seed, domain.style, workers)
     if domain.layout == "crowdhuman":
-        _write_crowdhuman(folder / "CrowdHuman", drawn)
+        write_odgt(folder / "CrowdHuman", "train", {f.name: _persons(f) for f in drawn})
         return
     for frame, path in zip(drawn, paths, strict=True):
         _write_persons(folder, domain.layout, frame, path)
         path.unlink()
 
 
-def _write_crowdhuman(folder: Path, frames: list[Annotation]) -> None:
-    """One JSON object per line, without identities."""
-    lines = []
-    for frame in frames:
-        rows = [
-            {"tag": "person", "fbox": [x1, y1, x2 - x1, y2 - y1]}
-            for x1, y1, x2, y2 in frame.boxes.tolist()
-        ]
-        lines.append(json.dumps({"ID": frame.name, "gtboxes": rows}) + "\n")
-    (folder / "annotation_train.odgt").write_text("".join(lines))
+def _persons(frame: Annotation) -> list[dict]:
+    """Rows of CrowdHuman, without identities."""
+    return [
+        {"tag": "person", "fbox": [x1, y1, x2 - x1, y2 - y1]}
+        for x1, y1, x2, y2 in frame.boxes.tolist()
+    ]
 
 
 def _write_persons(root: Path, layout: str, frame: Annotation, path: Path) -> None:
@@ -125,10 +122,10 @@ def _write_persons(root: Path, layout: str, frame: Annotation, path: Path) -> No
     for row, (raw_id, box) in enumerate(zip(frame.ids.tolist(), frame.boxes, strict=True)):
         x1, y1, x2, y2 = box.round().astype(int).clip(0).tolist()
         if layout == "market1501" and raw_id >= 0:
-            name = f"{raw_id:04d}_c{frame.camera}s1_{frame.name[-6:]}_{row:02d}.jpg"
-            file = root / "Market-1501" / "bounding_box_train" / name
+            name = market1501_name(raw_id, frame.camera, frame.name[-6:], row)
+            file = root / "Market-1501" / "bounding_box_train" / f"{name}.jpg"
         elif layout == "luperson":
-            file = root / "LUP" / "images" / f"{frame.name}_{row:02d}.jpg"
+            file = luperson_path(root, f"{frame.name}_{row:02d}")
         else:
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
