@@ -61,6 +61,8 @@ def read_weights_file(path: str | os.PathLike, below: str | None = None) -> Weig
             tensors, arrays and plain values (its class is named), or holds several models.
     """
     name = os.fspath(path)
+    if not os.path.isfile(name):  # neither a folder nor a pipe, which would be waited for
+        raise WeightsError(f"no weights file {name}: correct the path")
     try:
         loaded = _load(name)
     except WeightsError:

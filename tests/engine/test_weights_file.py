@@ -309,3 +309,10 @@ def test_mutants_are_read_or_refused(tmp_path, kind):
             assert len(str(error).splitlines()) == 1
             refused += 1
     assert refused > 50
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path in (tmp_path, tmp_path / "absent.pth", tmp_path / "pipe.pth"):
+        with pytest.raises(WeightsError, match="no weights file"):
+            read_weights_file(path)

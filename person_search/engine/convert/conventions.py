@@ -61,7 +61,9 @@ def adopt_conventions(cfg: CfgNode, *weights: str, explicit: Iterable[str] = ())
 def _first_readable(weights: Iterable[str]) -> tuple[str, Recognized | None]:
     for path in filter(None, weights):
         try:
-            return path, recognize(read_weights_file(PathManager.get_local_path(path)))
+            return path, recognize(
+                read_weights_file(PathManager.get_local_path(path.split("?")[0]))
+            )
         except (OSError, AssertionError, WeightsError):  # of the network, of iopath, of the file
             continue
     return "", None
@@ -78,7 +80,8 @@ def conventions_of(model: nn.Module) -> dict[str, Any]:
         found["INPUT.FORMAT"] = model.input_format
     for name in ("pixel_mean", "pixel_std"):
         if hasattr(model, name):
-            found[f"MODEL.{name.upper()}"] = getattr(model, name).flatten().tolist()
+            values = getattr(model, name).flatten().tolist()
+            found[f"MODEL.{name.upper()}"] = [round(value, 3) for value in values]
     if hasattr(model, "backbone"):
         found["MODEL.BACKBONE.SIZE_DIVISIBILITY"] = model.backbone.size_divisibility
         ceil = any(isinstance(module, CeilStem) for module in model.backbone.modules())

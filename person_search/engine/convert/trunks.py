@@ -18,7 +18,10 @@ from person_search.modeling.backbone.weights import canonical_name
 
 from .recognized import CAFFE, IMAGENET_RGB, Recognized
 
-PREFIXES = {"module", "model", "net", "backbone", "base", "encoder", "encoder_q", "body", "trunk"}
+PREFIXES = {
+    *("module", "model", "net", "network", "resnet", "backbone", "base", "body", "trunk"),
+    *("encoder", "encoder_q", "base_encoder", "online_encoder", "image_encoder"),
+}
 """What a trunk may stand below, alone or several of them: "module.encoder_q."."""
 
 _STRIDE_IN_3X3 = {"MODEL.RESNETS.STRIDE_IN_1X1": False}
