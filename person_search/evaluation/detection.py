@@ -137,6 +137,8 @@ def _step_ap(positive: np.ndarray, scores: np.ndarray) -> float:
     """Average precision over the positives given, by falling score; equal scores share one step."""
     if not positive.any():
         return 0.0
+    # Scores .9 .9 .5, of which the first and the last are positive: steps end at items 2 and 3,
+    # with 1 and 2 found: (1 * 1/2 + 1 * 2/3) / 2.
     ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
     found = np.cumsum(positive)[ends]
     return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / found[-1])

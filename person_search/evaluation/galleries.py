@@ -131,7 +131,9 @@ def _from_rule(results: SearchResults, rule: GalleryRule, conventions: Conventio
         known = np.flatnonzero(results.query_frame_index >= 0)
         searched[known, results.query_frame_index[known]] = False
 
-    # First ground-truth box of every (id, frame), sorted by id and then by frame.
+    # First ground-truth box of every (id, frame), sorted by id and then by frame. Persons 7 in
+    # frames 0 and 2 and 8 in frame 2, of 3 frames: keys 21 23 26, ids 7 7 8, frames 0 2 2. A query
+    # of 7 takes the rows low 0 to high 2; those whose frame it does not search are dropped.
     rows = np.flatnonzero(results.gt_ids != results.unlabeled_id)
     keys = results.gt_ids[rows].astype(np.int64) * n_frames
     keys, first = np.unique(keys + segment_of_row(results.gt_offsets)[rows], return_index=True)
@@ -197,5 +199,6 @@ def _places(lists: GalleryLists, query: int, n_frames: int) -> np.ndarray:
     """(F,) place in the list of a query where each frame is first listed, 0 where it is not."""
     listed = lists.frames[lists.offsets[query] : lists.offsets[query + 1]]
     places = np.zeros(n_frames, np.int64)
-    places[listed[::-1]] = np.arange(len(listed))[::-1]  # of equal frames, the last write stays
+    # Frames 5 2 5 are written from the last to the first: 5 ends with place 0, 2 with place 1.
+    places[listed[::-1]] = np.arange(len(listed))[::-1]
     return places

@@ -192,6 +192,9 @@ def average_precision(
     Returns:
         (Q,) float64, NaN where ``n_targets`` is 0.
     """
+    # Two targets, found at similarities .9 and .7, of which 1 and 4 items are at or above: the
+    # precisions 1/1 and 2/4 give (1 + .5) / 2 = .75. Equal ones, both .7 with 4 items at or above:
+    # one step that ends behind both, (2/4 + 2/4) / 2 = .5.
     order = np.lexsort((-similarities, query))
     # at_or_above rises along the order of one query, and is equal exactly where similarities are.
     rank = at_or_above[order]
@@ -285,6 +288,9 @@ def _first_hit(
     offsets: np.ndarray,
 ) -> tuple[int, int, int]:
     """0-based rank of the first true positive of ``hits``: at best, in gallery order, at worst."""
+    # Similarities .9 .7 .7 .7, hits at 1 and 3. The best hit ties with two other items at .7, one
+    # of them a hit: at best it comes right behind .9 (rank 1), at worst behind the miss (rank 2);
+    # in gallery order it depends on which of the frames is listed first.
     top = row[hits].max()
     tied_hits = hits[row[hits] == top]
     worst = at_or_above.min() - len(tied_hits)
