@@ -1,20 +1,30 @@
 # Every target first makes .venv (tools/install.sh), which is done once.
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+PYTHON ?= python3
+LIGHT ?= .venv-light
+GALLERY ?= output/gallery
 export VENV PYTHON DETECTRON2
 # Idle CPU threads sleep: on a busy machine, spinning ones slow training down up to ten times.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint benchmark clean
+.PHONY: help install search demo test test-slow lint benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
-	@echo "Settings: PYTHON=python3.11  VENV=.venv  DETECTRON2=<url, checkout or wheel>"
+	@echo "Settings: PYTHON=python3.11  GALLERY=output/gallery  VENV=.venv  DETECTRON2=<url, checkout or wheel>"
 
 install: ## make .venv: pinned requirements, detectron2, this package
 	@tools/install.sh
+
+search: ## index PICTURES=folder with a ready model and open a page; needs no torch
+	@[ -n "$(PICTURES)" ] || { echo "which pictures? make search PICTURES=folder"; exit 2; }
+	@[ -x $(LIGHT)/bin/person-search ] || { $(PYTHON) -m venv $(LIGHT) && \
+	    $(LIGHT)/bin/pip install --quiet -c requirements.txt -e '.[packs,serve]'; }
+	@$(LIGHT)/bin/person-search index "$(PICTURES)" --gallery $(GALLERY)
+	@$(LIGHT)/bin/person-search serve --gallery $(GALLERY)
 
 demo: install ## draw Street, train STL + MRFP, evaluate, write a page of pictures (CPU, minutes)
 	@$(RUN) tools/demo.py
@@ -33,5 +43,5 @@ benchmark: install ## speed and memory, as ratios against a reference in the sam
 	@$(RUN) tools/benchmark.py evaluator
 
 clean: ## remove .venv and caches; keeps output/ and datasets/
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LIGHT) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

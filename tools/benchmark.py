@@ -12,6 +12,7 @@ from benchmarks import (
     hybrid_step,
     inference,
     memory,
+    packs,
     training_step,
 )
 
@@ -25,6 +26,7 @@ PARTS = {
     "memory": memory,
     "hybrid_step": hybrid_step,
     "inference": inference,
+    "packs": packs,
 }
 
 

@@ -104,6 +104,13 @@ def main() -> None:
             *("train_net.py", "--config-file", CONFIG, "--resume"),
             *("OUTPUT_DIR", str(trained), *options),
         )
+    pack = OUTPUT / "pack"
+    if not (pack / "pack.yaml").exists():
+        run(
+            "Exporting it as a pack, which needs no torch",
+            *("tools/export.py", CONFIG, str(trained / "model_final.pth"), str(pack)),
+            *("--trained-on", "Street: drawn figures, not people"),
+        )
     print("\n== What a color histogram finds\n", flush=True)
     colors = evaluate_search(embed_dataset(DATASET), use_gt_boxes=True).summary()
 
@@ -126,8 +133,11 @@ def main() -> None:
         f"           {trained}/curves.png (the training)\n\n"
         "Try next   search these pictures, here and then on a page in your browser:\n"
         f"           python -m person_search index {frames} --gallery {OUTPUT}/gallery "
-        f"--model {CONFIG} --weights {trained}/model_final.pth\n"
+        f"--model {pack}\n"
         f"           python -m person_search serve --gallery {OUTPUT}/gallery\n"
+        "           pictures of real people need a ready model (docs/packs.md):\n"
+        "           python -m person_search models get\n"
+        f"           python -m person_search index photos/ --gallery {OUTPUT}/photos\n"
         "           python train_net.py --config-file configs/Street/stl.yaml   (without MRFP)\n"
         f"           python tools/evaluate_saved.py {trained}/inference/results_{DATASET}.npz\n"
         "           GETTING_STARTED.md: the same on PRW and CUHK-SYSU"
