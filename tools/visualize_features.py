@@ -28,7 +28,7 @@ from person_search.data.crop_cache import cut_out
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
 from person_search.images import read_image
-from person_search.modeling.backbone import STAGES
+from person_search.modeling.backbone.split import STAGES
 
 RANDOM = "random"
 

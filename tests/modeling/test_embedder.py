@@ -9,7 +9,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, ImageList
 from torch import nn
 
-from person_search.modeling.backbone import build_split_architecture
+from person_search.modeling.backbone.split import build_split_architecture
 from person_search.modeling.embedders.base import Embedder
 from person_search.modeling.embedders.roi import SingleLevelPooler
 from person_search.modeling.identity.softmax import SoftmaxHead

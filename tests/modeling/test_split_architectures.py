@@ -11,7 +11,7 @@ from torch import nn
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError, WeightsError
 from person_search.layers.checkpointed import CheckpointedSequential
-from person_search.modeling.backbone import STAGES, build_split_architecture
+from person_search.modeling.backbone.split import STAGES, build_split_architecture
 from person_search.modeling.backbone.weights import fit_stage_weights
 
 NARROW_BASIC = ("MODEL.RESNETS.RES2_OUT_CHANNELS", 16)

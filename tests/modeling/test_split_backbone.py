@@ -8,8 +8,8 @@ from torch import nn
 
 from person_search.errors import ConfigError
 from person_search.layers.ibn import IBN
-from person_search.modeling.backbone import STAGES, build_split_architecture
 from person_search.modeling.backbone.resnet import SplitResNet
+from person_search.modeling.backbone.split import STAGES, build_split_architecture
 
 
 def number_of_parameters(module: nn.Module) -> int:

@@ -8,8 +8,8 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.ops import StochasticDepth
 
 from person_search.errors import ConfigError
-from person_search.modeling.backbone import STAGES
 from person_search.modeling.backbone.convnext import SplitConvNeXt
+from person_search.modeling.backbone.split import STAGES
 from person_search.modeling.backbone.weights import fit_stage_weights
 
 DEPTHS = (1, 2, 3, 1)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from person_search.engine import PersonSearchCheckpointer
 from person_search.errors import ConfigError
-from person_search.modeling.backbone import STAGES
 from person_search.modeling.backbone.shufflenet import (
     ShuffleUnit,
     SplitShuffleNet,
     SplitShuffleNetV1,
     SplitShuffleNetV2,
 )
+from person_search.modeling.backbone.split import STAGES
 from person_search.modeling.backbone.weights import fit_stage_weights
 
 VERSIONS = [SplitShuffleNetV1, SplitShuffleNetV2]
