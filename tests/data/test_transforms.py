@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from detectron2.data import transforms as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from person_search.data import build_mapper
 from person_search.data.crops import CropMapper
 from person_search.data.loading import seeded
 from person_search.data.transforms import (
     DoesNotFit,
     EraseTransform,
     ExpandResize,
+    FloatResizeShortestEdge,
     GaussianBlur,
     PadAndCrop,
     RandomErasing,
@@ -19,6 +23,7 @@ from person_search.data.transforms import (
     RandomPaste,
     RandomResizedCrop,
 )
+from person_search.errors import ConfigError
 
 SIZES = st.tuples(st.integers(8, 96), st.integers(8, 96))
 SEEDS = st.integers(0, 2**31)
@@ -327,3 +332,29 @@ def test_hue_turns_colors_and_leaves_grays():
     assert found[0, 0].max() == 200 and found[0, 0].min() == 40  # value and saturation stay
     assert np.array_equal(found[0, 1], image[0, 1])
     assert np.array_equal(RandomHue(0.0).get_transform(image).apply_image(image), image)
+
+
+# Resizing as torchvision -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, resized", [((1080, 1920), (843, 1500)), ((576, 720), (900, 1125))])
+def test_float_resizing_is_torchvisions(size, resized):
+    """Sides are rounded down (detectron2 makes 844 of 1080), pixels stay float."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    theirs = GeneralizedRCNNTransform(900, 1500, [0.0] * 3, [1.0] * 3)
+    boxes = torch.tensor([[10.0, 20.0, 200.0, 300.0]])
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float()
+    wanted, target = theirs.resize(pixels, {"boxes": boxes.clone()})
+    transform = FloatResizeShortestEdge([900], 1500, "choice").get_transform(image)
+    mine = transform.apply_image(image)
+    assert mine.shape[:2] == resized == tuple(wanted.shape[-2:])
+    np.testing.assert_allclose(mine, wanted.permute(1, 2, 0), atol=1e-3)
+    np.testing.assert_allclose(transform.apply_box(boxes.numpy()), target["boxes"], rtol=1e-6)
+
+
+def test_the_key_chooses_how_frames_are_resized(tiny_cfg):
+    assert type(build_mapper(tiny_cfg(), False).augmentations.augs[0]) is T.ResizeShortestEdge
+    cfg = tiny_cfg("INPUT.RESIZE", "torchvision")
+    assert type(build_mapper(cfg, False).augmentations.augs[0]) is FloatResizeShortestEdge
+    with pytest.raises(ConfigError, match="INPUT.RESIZE is 'cubic'; legal: pillow, torchvision"):
+        build_mapper(tiny_cfg("INPUT.RESIZE", "cubic"), False)
