@@ -27,9 +27,11 @@ class Network(ABC):
     Attributes:
         path: of the file.
         input_shapes, output_shapes: with None where a size is free.
+        labels: of SSD, those that its rows can have; None where the file does not tell.
     """
 
     path: Path
+    labels: range | None = None
     input_shapes: list[Shape]
     output_shapes: list[Shape]
 
@@ -123,6 +125,7 @@ class _OpenVinoNetwork(Network):
                 model = core.read_model(str(path), str(weights_of(path)))
             else:
                 model = core.read_model(str(path))
+            self.labels = _ssd_labels(model)
             self._compiled = core.compile_model(model, "CPU", config)
         except Exception as error:
             raise _cannot_load(path, "openvino", openvino.__version__, error) from error
@@ -134,13 +137,29 @@ class _OpenVinoNetwork(Network):
         return [np.array(outputs[index]) for index in range(len(self.output_shapes))]
 
 
+def _ssd_labels(model) -> range | None:
+    """All classes but the background, from the last layer of SSD.
+
+    It is given 4 numbers a place and C scores a place: 48512 and 24256 are 12128 places, 2 classes.
+    """
+    for layer in model.get_ops():
+        if layer.get_type_name() != "DetectionOutput":
+            continue
+        background = layer.get_attributes()["background_label_id"]
+        shapes = [_ov_shape(port) for port in layer.inputs()]
+        scores, numbers = shapes[1][-1], shapes[2][-1]
+        if background == 0 and scores and numbers:
+            return range(1, 4 * scores // numbers)
+    return None
+
+
 def _shape(shape: list) -> Shape:
     """Free sizes are names, or missing."""
     return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def _ov_shape(port) -> Shape:
-    shape = port.partial_shape
+    shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         return ()
     return tuple(None if size.is_dynamic else size.get_length() for size in shape)

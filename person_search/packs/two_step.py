@@ -38,6 +38,12 @@ class Detector:
     def __init__(self, network: Network, spec: DetectorSpec):
         self.network, self.spec = network, spec
         check_input(network, spec.size, "detector.size")
+        if network.labels is not None and spec.person_class not in network.labels:
+            known = ", ".join(map(str, network.labels))
+            raise PackError(
+                f"{network.path} has the labels {known}: detector.person_class "
+                f"{spec.person_class} is none of them"
+            )
         self._look(np.full((*spec.size, 3), spec.fill, np.uint8))
 
     def detect(self, picture: np.ndarray, score_thresh: float) -> tuple[np.ndarray, np.ndarray]:

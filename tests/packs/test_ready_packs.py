@@ -82,3 +82,12 @@ def test_make_knows_the_files_of_ready_packs(weights, tmp_path):
     ready = packs.ready()[packs.RECOMMENDED]
     assert (spec.detector, spec.embedder) == (ready.detector, ready.embedder)
     assert packs.open_pack(made).model.config_hash == ready.config_hash()
+
+
+def test_a_label_that_an_ssd_does_not_have_is_refused(weights, tmp_path):
+    pytest.importorskip("openvino")
+    files = (weights / "pedestrian-detection-adas-0002.xml", weights / "osnet_x0_25_msmt17.onnx")
+    packs.make(tmp_path / "right", *files)
+    for label in (0, 2):
+        with pytest.raises(PackError, match=f"has the labels 1: detector.person_class {label}"):
+            packs.make(tmp_path / "wrong", *files, [f"detector.person_class={label}"])
