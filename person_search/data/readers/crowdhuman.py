@@ -24,7 +24,7 @@ from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 
 from .disk import listed, parsing
-from .records import Split, has_area, image_sizes, make_records, to_polygons, to_xyxy
+from .records import Split, check_finite, has_area, image_sizes, make_records, to_polygons, to_xyxy
 from .registration import Reader
 
 logger = logging.getLogger(__name__)
@@ -71,10 +71,12 @@ def _read_annotations(path: Path, boxes: str) -> list[tuple[str, np.ndarray, np.
             is_person = [
                 row["tag"] == "person" and not row.get("extra", {}).get("ignore", 0) for row in rows
             ]
+            boxes_of = np.reshape([row[_BOXES[boxes]] for row in rows], (len(rows), 4))
+            check_finite(boxes_of.astype(np.float64), f"{path}, line {number}, box")
             frames.append(
                 (
                     f"{content['ID']}.jpg",
-                    to_xyxy(np.reshape([row[_BOXES[boxes]] for row in rows], (len(rows), 4))),
+                    to_xyxy(boxes_of),
                     np.array(is_person, dtype=bool),
                 )
             )

@@ -20,7 +20,7 @@ from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 
 from .disk import parsing, require_files
-from .records import Split, has_area, make_records, to_polygons
+from .records import Split, check_finite, has_area, make_records, to_polygons
 from .registration import Reader
 
 _TREE = """\
@@ -54,6 +54,7 @@ def _read_labels(path: Path) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
             elif identity == "pedestrian" or identity in _IGNORED:
                 ignored.append(box)
     boxes = [np.array(rows, dtype=np.float64).reshape(-1, 4) for rows in (persons, ignored)]
+    check_finite(np.concatenate(boxes), f"{path}, box")
     persons, ignored = (rows[has_area(rows)] for rows in boxes)
     return size, persons, ignored
 

@@ -24,7 +24,7 @@ from person_search.errors import DatasetError
 from person_search.protocols import GalleryRule, SearchProtocol
 
 from .disk import listed, parsing, require_files
-from .records import Split, has_area, make_records, number_persons, to_xyxy
+from .records import Split, check_finite, check_ids, has_area, make_records, number_persons, to_xyxy
 from .registration import Copy, Protocols, Reader
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,13 @@ def _read_annotations(path: Path) -> _Annotated:
         rows = {image["id"]: [] for image in content["images"]}
         for item in content["annotations"]:
             raw_id = item["person_id"]
+            if raw_id is not None and not (type(raw_id) in (int, float) and len(item["bbox"]) == 4):
+                raise ValueError(f"person_id {raw_id!r} or bbox of the frame {item['image_id']}")
             rows[item["image_id"]].append([-1 if raw_id is None else raw_id, *item["bbox"]])
         tables = [np.array(r, dtype=np.float64).reshape(len(r), 5) for r in rows.values()]
+        for key, table in zip(rows, tables, strict=True):
+            check_finite(table[:, 1:], f"{path}, image {key}, box")
+            check_ids(table[:, 0], f"{path}, image {key}, box")
     if not names:
         raise DatasetError(f"{path} names no frame")
     if len(tables) < len(names):

@@ -24,7 +24,7 @@ from person_search.protocols import GalleryRule, SearchProtocol
 
 from .disk import parsing, require_files
 from .matlab import load_mat, unpack_strings
-from .records import Split, check_boxes, make_records, number_persons, to_xyxy
+from .records import Split, check_boxes, check_ids, make_records, number_persons, to_xyxy
 from .registration import Copy, Protocols, Reader
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ def _read_rows(path: Path) -> np.ndarray:
     with parsing(path):
         rows = rows.astype(np.float64).reshape(-1, 5)
     check_boxes(rows[:, 1:], f"{path}, row")
-    if (rows[:, 0] % 1 != 0).any():
-        raise DatasetError(f"{path}: the first column must hold whole person ids")
+    check_ids(rows[:, 0], f"{path}, row")
     return rows
 
 

@@ -48,6 +48,29 @@ def check_boxes(boxes: np.ndarray, where: str) -> None:
         )
 
 
+def check_finite(boxes: np.ndarray, where: str) -> None:
+    """Raises DatasetError for the first of (N, 4) boxes that is not finite, or larger than any
+    picture. Boxes without area pass: data sets that have some drop them.
+
+    ``where`` says what the boxes are; the message appends the number of the bad one, from 1.
+    """
+    bad = ~(np.abs(boxes) <= LARGEST).all(axis=1)  # True for NaN, too
+    if bad.any():
+        row = int(bad.argmax())
+        raise DatasetError(f"{where} {row + 1}: {boxes[row].tolist()} is not a box; correct it")
+
+
+def check_ids(raw_ids: np.ndarray, where: str) -> None:
+    """Raises DatasetError for the first of (N,) identities that is no whole number.
+
+    Neighboring numbers beyond 2**53 are one float: persons would become one.
+    """
+    bad = ~((raw_ids % 1 == 0) & (np.abs(raw_ids) < 2.0**53))
+    if bad.any():
+        row = int(bad.argmax())
+        raise DatasetError(f"{where} {row + 1}: person {raw_ids[row]} is not a whole number")
+
+
 def to_xyxy(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) boxes x, y, w, h of any number type as float64 xyxy.
 

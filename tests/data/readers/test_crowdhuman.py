@@ -120,6 +120,10 @@ LINES = "annotation_train.odgt"
         ('{"ID": "a"}', f"{LINES}, line 1 is damaged"),
         ('{"ID": "a", "gtboxes": [{"tag": "person"}]}', f"{LINES}, line 1 is damaged"),
         ('{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [1, 2]}]}', "line 1 is damaged"),
+        (
+            '{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [1, 2, 1e999, 4]}]}',
+            f"{LINES}, line 1, box 1: [1.0, 2.0, inf, 4.0] is not a box",
+        ),
         ('{"ID": "a", "gtboxes": []}', "1 pictures are missing in"),
     ],
 )

@@ -100,6 +100,16 @@ def test_damage_gives_one_error_that_names_the_file(ecp, change):
         EUROCITY.load(ecp, "train")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e12])
+def test_boxes_that_are_none(ecp, value):
+    path = ecp / "day" / "labels" / "train" / "roma" / "roma_00010.json"
+    content = json.loads(path.read_text())
+    content["children"][0].update(identity="pedestrian", x1=value)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"roma_00010\.json, box 1: .* is not a box"):
+        EUROCITY.load(ecp, "train")
+
+
 def test_what_else_is_wrong(ecp, tmp_path):
     with pytest.raises(DatasetError, match=r"(?s)labels/val holds no labels\. Expected.*img/val/"):
         EUROCITY.load(ecp, "val")

@@ -187,6 +187,11 @@ def test_bad_queries(tmp_path, query, message):
         ((VAL[0], [box(100, [1, 1, 2, 2], None)]), "No box of"),
         (([image("val/a/0", 1), image("val/a/1", 1)], []), "val.json numbers two frames alike"),
         (([], [box(1, [1, 1, 2, 2], 0)]), "is damaged"),
+        ((VAL[0], [box(100, [1, 1, 1e300, 2], 0)]), "val.json, image 100, box 1: "),
+        ((VAL[0], [box(100, [1, 1, 2, 2], 3.5)]), "image 100, box 1: person 3.5 is not a whole"),
+        ((VAL[0], [box(100, [1, 1, 2, 2], 1e300)]), "box 1: person 1e+300 is not a whole"),
+        ((VAL[0], [box(100, [1, 1, 2, 2], "3")]), "is damaged"),
+        ((VAL[0], [box(100, [1, 1, 2, 2], True)]), "is damaged"),
         (([{"id": 3, "file_name": "images/val/a/7.jpg"}], [{"image_id": 3}]), "is damaged"),
         (
             (
