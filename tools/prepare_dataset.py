@@ -159,7 +159,8 @@ def _add_persons(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="WORD",
-        help="what the annotations call persons without identity; 5555+: 5555 and all after it",
+        help="what the annotations call persons without identity; 5555+: 5555 and all after it; "
+        "unknown*: all that begins so",
     )
     group.add_argument(
         "--somebody",

@@ -27,22 +27,28 @@ class Words(NamedTuple):
 
     Attributes:
         words: in lower case.
+        beginnings: of words, in lower case.
         first: numbers from this one on; None: none.
     """
 
     words: frozenset[str] = frozenset()
+    beginnings: tuple[str, ...] = ()
     first: int | None = None
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Words":
-        """ "unknown" and "5555" are themselves; "5555+" is 5555 and every number after it."""
+        """What a user wrote: "unknown" and "5555" are themselves, "unknown*" is all that begins so,
+        "5555+" is 5555 and every number after it.
+        """
         texts = [text.strip().lower() for text in texts]
         ranges = [int(text[:-1]) for text in texts if re.fullmatch(r"\d+\+", text)]
-        return cls(frozenset(texts), min(ranges, default=None))
+        beginnings = tuple(text[:-1] for text in texts if text.endswith("*") and len(text) > 1)
+        return cls(frozenset(texts), beginnings, min(ranges, default=None))
 
     def has(self, person: PersonId) -> bool:
         """Whether a person is called so."""
-        if str(person).lower() in self.words:
+        text = str(person).lower()
+        if text in self.words or (self.beginnings and text.startswith(self.beginnings)):
             return True
         return self.first is not None and isinstance(person, int) and person >= self.first
 
@@ -69,6 +75,14 @@ def read_identity(value: Any) -> PersonId | None:
     return int(value) if value >= 0 else None
 
 
-def is_unsure(person: PersonId) -> bool:
-    """Whether this may be a name or a word for nobody."""
-    return isinstance(person, str) and person.lower() in _UNSURE
+def unsure_word(person: PersonId) -> str | None:
+    """How a user would name what may be a person or a word for nobody; None for any other name.
+
+    Nobodies may be numbered: "unknown_12" gives "unknown*".
+    """
+    if not isinstance(person, str):
+        return None
+    if person.lower() in _UNSURE:
+        return person
+    stem = re.sub(r"[\s_#.-]*\d+$", "", person)
+    return f"{stem}*" if stem.lower() in _UNSURE and stem.isalpha() else None

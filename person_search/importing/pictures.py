@@ -175,7 +175,7 @@ def _spellings(name: str) -> list[str]:
     plain = re.sub(r"^file://(localhost)?", "", name.replace("\\", "/"))
     # Label Studio: /data/local-files/?d=a/b.jpg and /data/upload/3/1234abcd-b.jpg
     plain = plain.partition("?d=")[2] or plain
-    plain = re.sub(r"^/?data/(upload/(\d+/)?|media/)", "", plain)
+    plain = re.sub(r"^(.*/)?(data|media)/upload/(\d+/)?|^/?data/media/", "", plain)
     plain = re.sub(r"^([A-Za-z]:)?/+", "", plain)
     return list(dict.fromkeys([plain, unquote(plain)]))
 

@@ -1,5 +1,6 @@
 """What a reader of an export reads with: the user's options, and what comes of the reading."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from person_search.tally import Tally
 
 from . import values
 from .annotated import Box, Fault, PersonId, Place
-from .identities import Words, is_unsure, read_identity
+from .identities import Words, read_identity, unsure_word
 
 PERSON_WORDS = frozenset(
     "person persons people pedestrian pedestrians human humans man woman men women child children "
@@ -194,9 +195,10 @@ class Reading:
         if self.options.nobody.has(found):
             self.tally.leave("identities", f"--nobody {found}")
             return None
-        if is_unsure(found) and not self.options.somebody.has(found):
-            first, number = self._unsure.get(str(found), (place, 0))
-            self._unsure[str(found)] = (first, number + 1)
+        word = unsure_word(found)
+        if word is not None and not self.options.somebody.has(found):
+            first, number = self._unsure.get(word, (place, 0))
+            self._unsure[word] = (first, number + 1)
         return found
 
     def finish(self) -> None:
@@ -205,7 +207,8 @@ class Reading:
         for word, (place, number) in self._unsure.items():
             message = (
                 f"{number} boxes are of a person called {word!r}. If that is nobody, say "
-                f"--nobody {word}; if somebody is called so, --somebody {word}"
+                f"--nobody {shlex.quote(word)}; if somebody is called so, --somebody "
+                f"{shlex.quote(word)}"
             )
             self.fault(place, message, is_fatal=True)
         if self._crowds:

@@ -31,6 +31,7 @@ def find(folder, *names, images=None):
         ("a/1.png", "/data/local-files/?d=a/1.png"),
         ("1.png", "/data/upload/3/1f2e3d4c-1.png"),
         ("1f2e3d4c-1.png", "/data/upload/3/1f2e3d4c-1.png"),
+        ("images/1.png", "../../label-studio/data/media/upload/3/1f2e3d4c-1.png"),
         ("a/1.png", "file:///srv/a/1.png"),
         ("a%20b.png", "a%20b.png"),
     ],

@@ -130,7 +130,7 @@ def test_somebody_has_to_be_known():
     assert fault.is_fatal and "no box of any frame has a person_id" in fault.message
 
 
-@pytest.mark.parametrize("word", ["unknown", "None", "nan", "null", "N/A", "?"])
+@pytest.mark.parametrize("word", ["unknown", "None", "nan", "null", "N/A"])
 def test_words_that_may_be_nobody_are_asked_about(word):
     def boxes(**options):
         reading = Reading(Options(**options))
@@ -139,9 +139,23 @@ def test_words_that_may_be_nobody_are_asked_about(word):
         return box.person_id, [f.message for f in reading.faults if f.is_fatal]
 
     person, (message,) = boxes()
+    assert person == word
     assert f"--nobody {word}" in message and f"--somebody {word}" in message
     assert boxes(nobody=Words.of([word])) == (None, [])
     assert boxes(somebody=Words.of([word])) == (word, [])
+
+
+def test_nobodies_who_are_numbered_are_asked_about_together():
+    def read(**options):
+        reading = Reading(Options(**options))
+        boxes = [reading.box(Place("x"), [1, 1, 9, 9], f"unknown_{k}") for k in range(3)]
+        reading.finish()
+        return [b.person_id for b in boxes], [f.message for f in reading.faults]
+
+    _, (message,) = read()
+    assert "3 boxes" in message and "--nobody 'unknown*'" in message
+    assert read(nobody=Words.of(["unknown*"])) == ([None] * 3, [])
+    assert read(somebody=Words.of(["unknown*"]))[1] == []
 
 
 def test_numbers_from_one_on_may_be_nobody():
