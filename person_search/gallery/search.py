@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from person_search.errors import CalibrationError
 from person_search.evaluation.reranking import KReciprocal, k_reciprocal_distance
 
+from .adapting import read_adaptation
 from .calibration import Threshold
 from .engines import GalleryIndex
 from .persons import Filter, Hit, Matches
@@ -91,10 +93,23 @@ def search(
         options: how.
 
     Returns:
-        One result per query, in the same order.
+        One result per query, in the same order. In an adapted gallery similarities are those of
+        adapted embeddings.
+
+    Raises:
+        CalibrationError: the threshold was calibrated without the adaptation of this gallery.
     """
     options = options or SearchOptions()
     embeds = np.stack([query.embed for query in queries])
+    adaptation = read_adaptation(gallery)
+    if adaptation is not None:
+        if options.threshold is not None and options.threshold.false_alarm_rate is not None:
+            raise CalibrationError(
+                f"{gallery.uri} is adapted (version {adaptation.version}), and the calibration is "
+                "of the model's own embeddings: give a similarity, or undo the adaptation with "
+                "person-search adapt --undo"
+            )
+        embeds = adaptation.query(embeds)
     least = -np.inf if options.threshold is None else options.threshold.similarity
     own = [_scenes(query) if options.leave_out_own_scene else () for query in queries]
     number = options.top_k
@@ -105,11 +120,14 @@ def search(
     # Several rows may be of one frame, or of the query's own scene: ask for more rows until there
     # are enough hits, or the gallery has no other row that could become one.
     while True:
-        found = gallery.nearest(embeds, number, options.where, with_embeds=options.rerank)
+        if adaptation is None:
+            found = gallery.nearest(embeds, number, options.where, with_embeds=options.rerank)
+        else:
+            found = adaptation.nearest(gallery, embeds, number, options.where)
         others = [_outside(matches, scenes) for matches, scenes in zip(found, own, strict=True)]
         kept = [
-            _ranked(query.embed, matches, least, options)
-            for query, matches in zip(queries, others, strict=True)
+            _ranked(embed, matches, least, options)
+            for embed, matches in zip(embeds, others, strict=True)
         ]
         if all(
             len(hits) >= options.top_k

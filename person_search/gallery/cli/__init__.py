@@ -10,7 +10,7 @@ import warnings
 
 from person_search.errors import PersonSearchError, printable
 
-from . import calibrate, export, index, info, models, remove, search, serve
+from . import adapt, calibrate, export, index, info, models, remove, search, serve
 
 EXAMPLES = """Find a person in your own pictures and videos.
 
@@ -22,6 +22,7 @@ EXAMPLES = """Find a person in your own pictures and videos.
 COMMANDS = {
     "index": index,
     "search": search,
+    "adapt": adapt,
     "calibrate": calibrate,
     "serve": serve,
     "info": info,

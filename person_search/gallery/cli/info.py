@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Say what a gallery holds."""
+    from ..adapting import read_adaptation
+
     gallery = open_gallery(args.gallery)
+    adaptation = read_adaptation(gallery)
     contents, model = gallery.contents(), gallery.model
     cameras = sorted(contents.cameras.items())
     listed = ", ".join(f"{printable_name(name) or '(none)'} {number}" for name, number in cameras)
@@ -35,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         ("config", printable_name(model.config_hash)),
         ("embedding", model.dim),
         ("score threshold", model.score_thresh),
+        ("adaptation", adaptation.note(gallery) if adaptation else "none"),
     ]
     say(tabulate(rows, tablefmt="plain", disable_numparse=True))
     return 0

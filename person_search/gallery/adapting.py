@@ -1,0 +1,157 @@
+"""A gallery that is adapted to its own cameras (:mod:`person_search.evaluation.adaptation`).
+
+The rows keep the embeddings of their model. The transform is a note of the gallery, so it applies
+to rows that come later as well, and is undone by forgetting it. A search in an adapted gallery
+reads and transforms every row that fits, and is exact.
+
+Shape shorthand in this module:
+    Q: queries; D: embedding size
+"""
+
+import base64
+import hashlib
+import io
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from person_search.errors import GalleryError
+from person_search.evaluation.adaptation import Adaptation, fit_adaptation
+
+from .engines import GalleryIndex
+from .persons import Filter, Matches, Persons
+
+FORMAT = 1
+NOTE = "adaptation"
+PART_NOTE = "adaptation:"
+"""Names of the notes: what the transform is, and the parts of it (prefix + number)."""
+
+PART = 60_000
+"""Characters of a part: Milvus takes 65,535."""
+
+NO_CAMERA = "\0"
+"""Of a query: no camera of a gallery is called so, so that it gets the gallery's mean."""
+
+REFIT_AT = 1.2
+"""A refit is due once the gallery has so many times the rows that were there."""
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryAdaptation:
+    """The adaptation of a gallery.
+
+    Attributes:
+        version: changes with every fit; thresholds are of one version.
+        found: the transform.
+    """
+
+    version: str
+    found: Adaptation
+
+    def query(self, embeds: np.ndarray) -> np.ndarray:
+        """(Q, D) adapted embeddings of queries, whose cameras are not known."""
+        return self.found.apply(embeds, np.full(len(embeds), NO_CAMERA))
+
+    def nearest(
+        self,
+        gallery: GalleryIndex,
+        embeds: np.ndarray,
+        top_k: int,
+        where: Filter | None = None,
+    ) -> list[Matches]:
+        """The most similar rows of each adapted query, with adapted embeddings, best first."""
+        best = [Matches(Persons.none(embeds.shape[1]), np.zeros(0, np.float32)) for _ in embeds]
+        for part in gallery.rows(where):
+            adapted = self.found.apply(part.embed, part.camera.astype(str))
+            part = replace(part, embed=adapted)
+            for query, similarity in enumerate(embeds @ adapted.T):
+                rows = np.argsort(-similarity, kind="stable")[:top_k]
+                best[query] = _better(best[query], Matches(part[rows], similarity[rows]), top_k)
+        return best
+
+    def note(self, gallery: GalleryIndex) -> str:
+        """What it is, and whether it is due for a refit, in one line."""
+        rows = gallery.count()
+        due = rows > REFIT_AT * self.found.rows
+        new = f"; {rows - self.found.rows} rows came since: fit it anew" if due else ""
+        return f"version {self.version}: {self.found.describe()}{new}"
+
+
+def _better(one: Matches, two: Matches, top_k: int) -> Matches:
+    """The ``top_k`` best of both, earlier ones first on equal similarity."""
+    similarity = np.concatenate([one.similarity, two.similarity])
+    order = np.argsort(-similarity, kind="stable")[:top_k]
+    return Matches(Persons.concatenate([one.persons, two.persons])[order], similarity[order])
+
+
+def adapt_gallery(gallery: GalleryIndex) -> Adaptation:
+    """Fit the adaptation of a gallery to its rows, and remember it where it changes anything.
+
+    An older one is replaced. One that is fitted to too few pairs is not kept, nor is an older one.
+    """
+    parts = list(gallery.rows())
+    persons = Persons.concatenate(parts) if parts else Persons.none(gallery.model.dim)
+    films = persons.picture.astype(str)
+    found = fit_adaptation(persons.embed, persons.camera.astype(str), films, persons.seconds)
+    forget_adaptation(gallery)
+    if found.changes:
+        _write(gallery, found)
+    return found
+
+
+def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
+    """The adaptation of a gallery, or None where it has none.
+
+    Raises:
+        GalleryError: it is damaged, was not written to its end, or is of a newer version.
+    """
+    text = gallery.read_notes(NOTE).get(NOTE)
+    if text is None:
+        return None
+    remedy = "run person-search adapt again, or with --undo"
+    try:
+        about = json.loads(text)
+        if about["format"] > FORMAT:
+            raise GalleryError(
+                f"{gallery.uri} was adapted by a newer version of this program: update it, or "
+                "run person-search adapt with --undo"
+            )
+        parts = gallery.read_notes(PART_NOTE)
+        data = base64.b64decode("".join(parts[f"{PART_NOTE}{i:06}"] for i in range(about["parts"])))
+        if _digest(data) != about["version"]:
+            raise ValueError("its parts are not of one fit")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = Adaptation.from_arrays(dict(arrays))
+        if found.transform.shape != (gallery.model.dim,) * 2:
+            raise ValueError(f"it is for embeddings of size {len(found.transform)}")
+    except (ValueError, LookupError, TypeError, OSError) as error:
+        raise GalleryError(
+            f"the adaptation of {gallery.uri} is damaged ({error}): {remedy}"
+        ) from error
+    return GalleryAdaptation(about["version"], found)
+
+
+def forget_adaptation(gallery: GalleryIndex) -> bool:
+    """Search with the embeddings of the model again; whether there was an adaptation."""
+    notes = [name for name in gallery.read_notes(NOTE) if name == NOTE or PART_NOTE in name]
+    # The note goes first: without it the parts mean nothing.
+    gallery.delete_notes([name for name in notes if name == NOTE])
+    gallery.delete_notes([name for name in notes if name != NOTE])
+    return NOTE in notes
+
+
+def _write(gallery: GalleryIndex, found: Adaptation) -> None:
+    file = io.BytesIO()
+    arrays = found.arrays()
+    small = {name: arrays[name].astype(np.float32) for name in ("means", "transform")}
+    np.savez(file, **{**arrays, **small})
+    text = base64.b64encode(file.getvalue()).decode()
+    parts = [text[i : i + PART] for i in range(0, len(text), PART)]
+    gallery.write_notes({f"{PART_NOTE}{i:06}": part for i, part in enumerate(parts)})
+    about = {"format": FORMAT, "version": _digest(file.getvalue()), "parts": len(parts)}
+    gallery.write_notes({NOTE: json.dumps(about)})
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:8]
