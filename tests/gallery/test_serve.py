@@ -337,6 +337,21 @@ def test_a_gallery_that_is_not_there(served, capsys):
     assert "GalleryError: memory: holds no gallery" in capsys.readouterr().err
 
 
+def test_other_machines_need_a_password(searcher, gallery, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("gradio", reason="needs the extra: pip install -e '.[serve]'")
+    serve = importlib.import_module("person_search.gallery.cli.serve")
+    monkeypatch.setattr(serve, "open_gallery", lambda uri: gallery)
+    monkeypatch.setattr(serve, "open_searcher", lambda args, find_gallery: searcher)
+    command = ["serve", "--gallery", "a", "--host", "0.0.0.0"]
+    assert main(command) == 1
+    assert "set a password with --password-file" in capsys.readouterr().err
+    for name, content in (("nowhere", None), ("empty", b""), ("blank", b"\n"), ("odd", b"\xff")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        assert main([*command, "--password-file", str(tmp_path / name)]) == 1
+        assert f"password file {tmp_path / name}" in capsys.readouterr().err
+
+
 def test_a_threshold_that_is_wrong(searcher, gallery, monkeypatch, capsys):
     serve = importlib.import_module("person_search.gallery.cli.serve")
     monkeypatch.setattr(serve, "open_gallery", lambda uri: gallery)

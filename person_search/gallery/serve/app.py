@@ -206,14 +206,24 @@ def _bytes(text: object, most: int) -> bytes:
     return data
 
 
-def build_app(page: SearchPage, most_bytes: int, host: str = "127.0.0.1") -> FastAPI:
+def build_app(
+    page: SearchPage, most_bytes: int, host: str = "127.0.0.1", password: str | None = None
+) -> FastAPI:
     """The whole server: the page behind its gate.
 
     Args:
         page: what it does.
         most_bytes: of a picture that is dropped.
         host: where it will listen; the names under which it may be asked follow from it.
+        password: that a browser has to give.
+
+    Raises:
+        ConfigError: there is no password, and the host can be reached from other machines.
     """
+    if password is None and host not in LOOPBACK:
+        raise ConfigError(
+            f"whoever reaches {host} could see the gallery: set a password with --password-file"
+        )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
@@ -236,7 +246,8 @@ def build_app(page: SearchPage, most_bytes: int, host: str = "127.0.0.1") -> Fas
     everywhere = host in ("", "0.0.0.0", "::")
     hosts = None if everywhere else LOOPBACK | {host}
     # As base64 an upload is a third longer; the rest is what goes with it.
-    app.add_middleware(Gate, hosts=hosts, most_bytes=most_bytes * 4 // 3 + 2**16)
+    most_in_body = most_bytes * 4 // 3 + 2**16
+    app.add_middleware(Gate, hosts=hosts, most_bytes=most_in_body, password=password)
     return app
 
 
