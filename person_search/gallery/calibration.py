@@ -86,7 +86,7 @@ class Calibration:
     curve: OpenSetCurve
 
     def threshold(self, gallery: int, false_alarm_rate: float | None = None) -> Threshold:
-        """For a gallery of so many persons.
+        """The threshold for a gallery of that number of persons.
 
         Raises:
             CalibrationError: the rate is not legal, or no similarity would do.

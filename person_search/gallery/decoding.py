@@ -16,7 +16,7 @@ MOST_BYTES = 2**30
 if it is alone."""
 
 MOST_FRAMES = 64
-"""So many decoded frames are kept ready at most."""
+"""Number of decoded frames that are kept ready at most."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ _SAME, _ROUNDED = 1e-6, 5e-3
 """Seconds that are equal but for rounding errors, and those that somebody rounded to 0.01."""
 
 _JUMP = 1.0
-"""A clock that falls back by so many seconds began anew; by less, two frames share a time."""
+"""Seconds. A clock that falls back by more began anew; by less, two frames share a time."""
 
 _STEPS_BACK = (0.0, 2.0, 8.0, 30.0, 120.0)
 """Seconds before a frame from which decoding is tried, until a sound frame comes before it."""
@@ -43,14 +43,14 @@ _ATTACHED_PICTURE = 0x400
 """Flag of a stream, of FFmpeg."""
 
 _FEWEST_FRAMES = 0.98
-"""Of the packets, so many should give a frame: some codecs have packets that give none, and where a
-picture is stored as two fields, two packets give one."""
+"""Share of the packets that should give a frame: some codecs have packets that give none, and where
+a picture is stored as two fields, two packets give one."""
 
 _GAP = 1.0
 """Without a frame for longer, and for ten times longer than usual, something may be lost."""
 
 _FAILURES = 100
-"""So many failed reads in a row, and a film breaks off."""
+"""Failed reads in a row after which a film counts as broken off."""
 
 
 class Film:

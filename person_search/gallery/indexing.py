@@ -20,10 +20,10 @@ from .persons import Persons
 from .sources import FoundFiles, SourceFile, count_frames
 
 ROWS_PER_WRITE, SECONDS_PER_WRITE = 1000, 60
-"""A write has at least so many rows, or comes after so long; this is what a crash can lose."""
+"""Rows of a write at least, and the longest time between two; this is what a crash can lose."""
 
 MOST_WAITING = 4
-"""So many batches of frames may wait for others of their size; then they go without."""
+"""Batches of frames that may wait for others of their size; then the fullest is not waited for."""
 
 
 @dataclass

@@ -53,7 +53,7 @@ class PersonSearcher:
         Args:
             pack: name of a ready pack, or a folder with a ``pack.yaml``.
             device: "cpu", or another of ``packs.PROVIDERS``; None: "cpu".
-            tiles: look also into so many tiles along the longer side of large pictures.
+            tiles: look also into tiles of large pictures, this many along the longer side.
         """
         return cls(open_model(pack, device=device, tiles=tiles))
 

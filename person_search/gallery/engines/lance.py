@@ -28,13 +28,13 @@ from .base import GalleryIndex, GalleryModel
 logger = logging.getLogger(__name__)
 
 EXACT_ROWS = 50_000
-"""Up to so many fitting rows are all compared: that is fast, and narrow filters stay exact."""
+"""Up to this number of fitting rows, all are compared: fast, and narrow filters stay exact."""
 
 INDEX_ROWS = 200_000
-"""From so many rows on, :meth:`LanceIndex.optimize` builds an index; below, a scan is as fast."""
+"""Rows from which :meth:`LanceIndex.optimize` builds an index; below, a scan is as fast."""
 
 GROWTH = 4
-"""The index is trained anew when the gallery has grown so many times since."""
+"""The index is trained anew when the gallery has grown by this factor since."""
 
 TRAINED_NOTE = "trained"
 """Name of the note with the number of rows that the index was trained for."""
@@ -43,9 +43,9 @@ PROBED, REFINE = 0.4, 2
 """Share of the index's partitions that are read; candidates per hit that are compared exactly."""
 
 TIDY_COMMITS = 100, 500
-"""Small files are merged, since thousands of them make every search slow: after so many writes if
-they are half of all rows (or else merging would write everything again and again); at the latest
-after the other number."""
+"""Numbers of writes after which small files are merged, since thousands of them make every search
+slow: after the first number if they hold half of all rows (merging earlier would write everything
+again and again), after the second in any case."""
 
 KEPT_VERSIONS = timedelta(minutes=10)
 """Old versions stay so long, since another process may still be reading one."""

@@ -19,10 +19,10 @@ from .gate import LOOPBACK, Gate
 from .page import MOST_HITS, SearchPage, no_scene_html, scene_html
 
 SESSIONS = 32
-"""So many people's pictures are remembered at once; the oldest are forgotten."""
+"""Number of people whose pictures are remembered at once; the oldest are forgotten."""
 
 WAITING = 16
-"""So many requests may wait for the model, each with an upload."""
+"""Number of requests that may wait for the model, each with an upload."""
 
 
 def _above(head: str, *facts: object) -> str:

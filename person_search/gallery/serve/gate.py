@@ -19,7 +19,7 @@ ACTIONS = {"/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"}
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 BODIES = 4
-"""So many bodies of the greatest length may be on their way at once; further ones are refused."""
+"""Bodies of the greatest length that may be on their way at once; further ones are refused."""
 
 PATIENCE = 30.0
 """Seconds within which the next part of a body has to arrive."""
