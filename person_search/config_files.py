@@ -37,7 +37,7 @@ def find_config(name: str) -> Path:
         return Path(path)
     known = config_names()
     short = Path(name).as_posix().removeprefix("./").removeprefix("configs/")
-    if short in known:
+    if CONFIGS and short in known:
         return CONFIGS / short
     near = difflib.get_close_matches(short, known, n=3, cutoff=0.5)
     raise ConfigError(
@@ -75,7 +75,7 @@ def load_config_file(path: Path, _below: tuple[Path, ...] = ()) -> dict:
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
         raise ConfigError(f"{path}: {BASE_KEY} is {bases!r}; legal: a file, or a list of files")
-    result = {}
+    result: dict = {}
     for base in bases:
         _merge(load_config_file(_find_base(base, path), (*_below, path)), result, path)
     _merge(loaded, result, path)

@@ -14,6 +14,7 @@ Shape shorthand in this module:
 
 import zlib
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -94,7 +95,7 @@ class Adaptation:
             return f"nothing is changed: too few pairs of one person to learn from ({fitted})"
         return f"adapted on the gallery, no labels ({fitted}, shrinkage {self.shrinkage:.2f})"
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """All of it, to be saved; :meth:`from_arrays` reads it."""
         return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
