@@ -12,6 +12,8 @@ import base64
 import hashlib
 import io
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +23,7 @@ from person_search.evaluation.adaptation import Adaptation, fit_adaptation
 
 from .engines import GalleryIndex
 from .persons import Filter, Matches, Persons
+from .queries import Query
 
 FORMAT = 1
 NOTE = "adaptation"
@@ -49,9 +52,13 @@ class GalleryAdaptation:
     version: str
     found: Adaptation
 
-    def query(self, embeds: np.ndarray) -> np.ndarray:
-        """(Q, D) adapted embeddings of queries, whose cameras are not known."""
-        return self.found.apply(embeds, np.full(len(embeds), NO_CAMERA))
+    def adapt_queries(self, gallery: GalleryIndex, queries: Sequence[Query]) -> np.ndarray:
+        """(Q, D) adapted embeddings of queries.
+
+        A query's camera is known where its pictures are in the gallery, and all of one camera.
+        """
+        cameras = [_camera_of(gallery, query) for query in queries]
+        return self.found.apply(np.stack([query.embed for query in queries]), np.array(cameras))
 
     def nearest(
         self,
@@ -76,6 +83,16 @@ class GalleryAdaptation:
         due = rows > REFIT_AT * self.found.rows
         new = f"; {rows - self.found.rows} rows came since: fit it anew" if due else ""
         return f"version {self.version}: {self.found.describe()}{new}"
+
+
+def _camera_of(gallery: GalleryIndex, query: Query) -> str:
+    pictures = tuple(os.path.abspath(image.picture) for image in query.images)
+    if not pictures:
+        return NO_CAMERA
+    cameras: set[str] = set()
+    for part in gallery.rows(Filter(pictures=pictures), embeds=False):
+        cameras |= set(part.camera)
+    return cameras.pop() if len(cameras) == 1 else NO_CAMERA
 
 
 def _better(one: Matches, two: Matches, top_k: int) -> Matches:

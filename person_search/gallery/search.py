@@ -109,7 +109,7 @@ def search(
                 "of the model's own embeddings: give a similarity, or undo the adaptation with "
                 "person-search adapt --undo"
             )
-        embeds = adaptation.query(embeds)
+        embeds = adaptation.adapt_queries(gallery, queries)
     least = -np.inf if options.threshold is None else options.threshold.similarity
     own = [_scenes(query) if options.leave_out_own_scene else () for query in queries]
     number = options.top_k

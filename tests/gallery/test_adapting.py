@@ -18,7 +18,7 @@ from person_search.gallery.adapting import (
 )
 from person_search.gallery.calibration import Threshold
 from person_search.gallery.cli import main
-from person_search.gallery.queries import Query
+from person_search.gallery.queries import Query, QueryImage
 from person_search.gallery.search import SearchOptions, search
 
 DIM = 16
@@ -74,6 +74,20 @@ def test_hits_are_the_nearest_adapted_rows(gallery):
     assert forget_adaptation(gallery) and not forget_adaptation(gallery)
     again = search(gallery, queries(persons.embed[:5]))
     assert [r.hits for r in again] == [r.hits for r in plain]
+
+
+def test_a_query_out_of_the_gallery_has_the_camera_of_its_picture(gallery):
+    persons, _ = rows()
+    adapt_gallery(gallery)
+    box, image = np.array([0.0, 0, 9, 20]), np.zeros((20, 9, 3), np.uint8)
+    known, new = (
+        Query("query", [QueryImage(picture, 0.0, image, box)], persons.embed[0])
+        for picture in ("/p/0.jpg", "/p/new.jpg")
+    )
+    itself, other = search(gallery, [known, new])
+    assert itself.hits[0].picture == "/p/0.jpg"
+    assert itself.hits[0].similarity == pytest.approx(1, abs=1e-4)
+    assert other.best < 0.999  # centered by the mean of the gallery
 
 
 def test_filters_and_reranking_work_as_ever(gallery):
