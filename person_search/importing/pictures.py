@@ -26,10 +26,21 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 """What Label Studio puts before the name of a file that was uploaded."""
 
 
-def walk(folder: str | Path) -> Iterator[str]:
-    """Paths of all files below a folder, sorted; linked folders, too, but no link to above."""
+def walk(folder: str | Path, reading: Reading | None = None) -> Iterator[str]:
+    """Paths of all files below a folder, sorted; linked folders, too, but no link to above.
+
+    Args:
+        folder: where to begin.
+        reading: gets folders that cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if reading is not None:
+            message = f"cannot be listed: {error.strerror}"
+            reading.fault(Place(error.filename), message, is_fatal=True)
+
     above: dict[str, tuple[str, ...]] = {str(folder): (os.path.realpath(folder),)}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         lineage = above.pop(parent)
         kept = []
         for name in sorted(folders):

@@ -60,6 +60,11 @@ def test_nothing(crops):
     assert found == {} and reading.faults[0].is_fatal
 
 
+def test_a_folder_that_cannot_be_listed(tmp_path, read):
+    frames, reading = read("crops", tmp_path / "none")
+    assert frames == [] and "cannot be listed" in reading.faults[0].message
+
+
 @pytest.mark.parametrize("naming", ["folders", "market1501"])
 def test_the_person_fills_the_picture(tmp_path, read, naming):
     save(tmp_path / "7" / "0007_c1.png", noise())

@@ -216,3 +216,33 @@ def test_arguments_that_mean_nothing(run, args, capsys):
     with pytest.raises(SystemExit):
         run("mine", "--from", "coco", "x.json", *args)
     assert args[0] in capsys.readouterr().err
+
+
+def test_the_split_of_the_files(run, tmp_path):
+    """As Roboflow has it: a folder and a file for each split."""
+    for split, first in (("train", 0), ("valid", 4), ("test", 8)):
+        images = [coco_image(k, f"{split}_{k}.png") for k in range(4)]
+        boxes = [coco_box(k, k, f"p{first + k // 2}") for k in range(4)]
+        write_coco(tmp_path / "robo" / split / "_annotations.coco.json", images, boxes)
+    args = ("robo", "--from", "coco", tmp_path / "robo", "--split", "files")
+    status, _, errors = run(*args)
+    assert status == 1 and "4 frames are for validation: say --valid train" in errors
+    assert run(*args, "--valid", "train")[0] == 0
+    numbers = [len(DatasetCatalog.get(f"robo_{split}")) for split in ("train", "test")]
+    assert numbers == [8, 4]
+
+
+def test_an_answer_to_each_question(run, tmp_path):
+    images = [coco_image(k) for k in range(8)]
+    boxes = [coco_box(k, k, f"p{k // 2}") for k in range(8)]
+    boxes += [coco_box(9, 0, "unknown", [30, 4, 9, 9]), coco_box(10, 1, "p0", [30, 4, 9, 9])]
+    path = write_coco(tmp_path / "mine" / "x.json", images, boxes)
+    args = ("mine", "--from", "coco", path, "--test", 0.5)
+    status, _, errors = run(*args)
+    assert status == 1 and "--nobody unknown" in errors and "--twice keep" in errors
+    status, printed, errors = run(*args, "--nobody", "unknown", "--twice", "keep")
+    assert (status, errors) == (0, "")
+    assert "1 boxes are of a person who stands in the same frame twice" in printed
+    assert people_of("mine_train") | people_of("mine_test") == {f"p{k}" for k in range(4)}
+    frames = [*DatasetCatalog.get("mine_train"), *DatasetCatalog.get("mine_test")]
+    assert sum(len(f["annotations"]) for f in frames) == 10

@@ -16,12 +16,11 @@ who. Person ids are whole numbers or texts and count for train.json and test.jso
 import json
 import logging
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -30,8 +29,9 @@ from person_search.errors import DatasetError
 from person_search.labels import UNLABELED
 from person_search.protocols import GalleryRule, SearchProtocol
 
+from .coco_file import Image, read_images
 from .disk import parsing
-from .records import Split, check_boxes, make_records, to_polygons, to_xyxy
+from .records import Split, make_records, to_polygons, to_xyxy
 from .registration import SPLITS, Protocols, check_split, register_split
 from .reid import (
     GALLERY,
@@ -77,101 +77,13 @@ def _read_marker(folder: Path) -> _Marker:
     return marker
 
 
-class _Person(NamedTuple):
-    """An annotation; ``raw_id`` None: nobody in particular."""
-
-    xywh: list[float]
-    raw_id: int | str | None
-    ignore: bool
-    is_query: bool
-
-
-class _Image(NamedTuple):
-    """An image and its annotations."""
-
-    path: str
-    height: int
-    width: int
-    camera: int
-    persons: list[_Person]
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _read_images(path: Path, root: Path) -> list[_Image]:
-    """What a file says. Whatever is wrong is a DatasetError that names image or annotation."""
-    with parsing(path):
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        images, annotations = content["images"], content["annotations"]
-        if not isinstance(images, list) or not isinstance(annotations, list) or not images:
-            raise DatasetError(f"{path}: expected lists of images and annotations")
-        persons: dict[int | str, list[_Person]] = {}
-        found = []
-        for image in images:
-            key, name = image["id"], image["file_name"]
-            if key in persons:
-                raise DatasetError(f"{path}, image {key}: an image of that id came before")
-            camera = image.get("camera_id", -1)
-            sides = image.get("height"), image.get("width")
-            if not all(_is_whole(side, 1) for side in sides) or not _is_whole(camera, -1):
-                raise DatasetError(
-                    f"{path}, image {key}: no width and height in pixels, or the camera_id is no "
-                    "whole number"
-                )
-            persons[key] = []
-            file = os.path.normpath(root / name)
-            found.append(_Image(file, *sides, camera, persons[key]))
-        for number, item in enumerate(annotations):
-            where = f"{path}, annotation {item.get('id', number)}"
-            if item.get("image_id") not in persons:
-                raise DatasetError(f"{where}: image_id {item.get('image_id')!r} is no image")
-            persons[item["image_id"]].append(_read_person(item, where))
-    _check_images(found, path)
-    return found
-
-
-def _read_person(item: dict, where: str) -> _Person:
-    raw_id = item.get("person_id")
-    raw_id = None if raw_id in (-1, "") else raw_id
-    is_text = isinstance(raw_id, str) and not re.fullmatch(r"\s*-\d.*", raw_id)
-    if not (raw_id is None or is_text or _is_whole(raw_id, 0)):
-        raise DatasetError(
-            f"{where}: person_id {raw_id!r}: expected a whole number from 0, a text, or -1 for "
-            "nobody. tools/prepare_dataset.py --from coco imports what other programs write"
-        )
-    flags = [item.get(key, 0) for key in ("ignore", "iscrowd", "query")]
-    if not all(flag in (0, 1) for flag in flags):
-        raise DatasetError(f"{where}: ignore, iscrowd and query have to be 0 or 1")
-    xywh = [float(value) for value in item["bbox"]]
-    check_boxes(np.reshape(xywh, (1, 4)), f"{where}, box")
-    ignore, is_query = bool(flags[0] or flags[1]), bool(flags[2])
-    if is_query and (raw_id is None or ignore):
-        raise DatasetError(f"{where}: a query of nobody in particular")
-    return _Person(xywh, None if ignore else raw_id, ignore, is_query)
-
-
-def _check_images(images: list[_Image], path: Path) -> None:
-    first: dict[str, int] = {}
-    for number, image in enumerate(images):
-        if first.setdefault(image.path, number) != number:
-            raise DatasetError(f"{path}: the picture {image.path} stands there twice")
-    raw_ids = {p.raw_id for image in images for p in image.persons} - {None}
-    if not raw_ids:
-        raise DatasetError(f"{path}: no annotation has a person_id")
-    both = [raw_id for raw_id in raw_ids if isinstance(raw_id, int) and str(raw_id) in raw_ids]
-    if both:
-        raise DatasetError(f"{path}: person {both[0]} is a number here and a text there")
-
-
 @cache
-def _read_frames(folder: str, split: str) -> tuple[list[_Image], Split]:
+def _read_frames(folder: str, split: str) -> tuple[list[Image], Split]:
     """What a file says, and the records of it."""
     check_split(split)
     marker = _read_marker(Path(folder))
     path = Path(folder, f"{split}.json")
-    images = _read_images(path, marker.images)
+    images = read_images(path, marker.images)
     if marker.kind == "crops":
         for image in images:
             if len(image.persons) != 1:
@@ -183,7 +95,7 @@ def _read_frames(folder: str, split: str) -> tuple[list[_Image], Split]:
     return images, Split(make(images, number, marker.images, split), names)
 
 
-def _frame_records(images: list[_Image], number: dict, root: Path, split: str) -> list[dict]:
+def _frame_records(images: list[Image], number: dict, root: Path, split: str) -> list[dict]:
     persons = [[p for p in image.persons if not p.ignore] for image in images]
     ignored = [[p.xywh for p in image.persons if p.ignore] for image in images]
     return make_records(
@@ -198,7 +110,7 @@ def _frame_records(images: list[_Image], number: dict, root: Path, split: str) -
     )
 
 
-def _crop_records(images: list[_Image], number: dict, root: Path, split: str) -> list[dict]:
+def _crop_records(images: list[Image], number: dict, root: Path, split: str) -> list[dict]:
     pictures = [
         Picture(
             file_name=image.path,
@@ -212,7 +124,7 @@ def _crop_records(images: list[_Image], number: dict, root: Path, split: str) ->
     return make_split(pictures, root.name).records
 
 
-def _image_ids(images: list[_Image], root: Path) -> list[str]:
+def _image_ids(images: list[Image], root: Path) -> list[str]:
     """Paths below the folder of the pictures, which no two frames share."""
     return [os.path.relpath(image.path, root).replace(os.sep, "/") for image in images]
 

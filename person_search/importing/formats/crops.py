@@ -21,7 +21,7 @@ def read(path: Path, reading: Reading) -> list[Frame]:
     below ``path``. "market1501": names start with person and camera, ``0002_c1s1_000451_03.jpg``;
     -1 (junk) and 0 (distractors, many people) are nobody in particular.
     """
-    files = list(walk(path))
+    files = list(walk(path, reading))
     for file in files:
         if not is_picture(file):
             suffix = os.path.splitext(file)[1].lower() or "none"
