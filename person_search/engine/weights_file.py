@@ -7,11 +7,9 @@ arrays (detectron2's and Caffe2's model zoos), ``.npz`` and ``.safetensors``.
 import argparse
 import json
 import os
-import pickle
 import pickletools
 import re
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,8 @@ from torch import Tensor
 
 from person_search.errors import WeightsError
 from person_search.files import atomic_write, optional_module
+
+from .pickled_arrays import NUMPY, PickledArray, PickledDtype, load_pickle
 
 MODEL_KEYS = (
     *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network"),
@@ -64,12 +64,11 @@ def read_weights_file(path: str | os.PathLike, below: str | None = None) -> Weig
     if not os.path.isfile(name):  # neither a folder nor a pipe, which would be waited for
         raise WeightsError(f"no weights file {name}: correct the path")
     try:
-        loaded = _load(name)
+        return _unwrap(name, _load(name), below)
     except WeightsError:
         raise
     except Exception as error:  # torch, pickle, numpy and zip raise all kinds
         raise WeightsError(_unreadable(name, error)) from error
-    return _unwrap(name, loaded, below)
 
 
 def write_weights_file(
@@ -120,7 +119,7 @@ def _load(name: str) -> Any:
     if _is_safetensors(name, head):
         return optional_module("safetensors.torch", "safetensors", WeightsError).load_file(name)
     if head[0] == 0x80 or _is_old_pickle(name):
-        return _load_pickle(name)
+        return load_pickle(name)
     raise WeightsError(f"{name} is not a readable weights file: it is {_what(head)}")
 
 
@@ -174,95 +173,9 @@ def _load_zip(name: str) -> Any:
 
 
 def _load_torch(name: str) -> Any:
-    known = [(made, ".".join(path)) for path, made in _NUMPY.items()]
-    with torch.serialization.safe_globals([argparse.Namespace, _Array, _Dtype, *known]):
+    known = [(made, ".".join(path)) for path, made in NUMPY.items()]
+    with torch.serialization.safe_globals([argparse.Namespace, PickledArray, PickledDtype, *known]):
         return torch.load(name, map_location="cpu", weights_only=True)
-
-
-# ---------------------------------------------------------------------- arrays and pickles of them
-
-
-class _Dtype:
-    """In the place of ``numpy.dtype`` while a pickle is read: numbers and truth values alone."""
-
-    def __init__(self, name: str, *_):
-        self.dtype = np.dtype(str(name))
-        if self.dtype.kind not in "?biufc":
-            raise pickle.UnpicklingError(f"an array of {name}, which are no numbers")
-
-    def __setstate__(self, state: tuple) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])  # the rest is of structured types
-
-
-class _Array:
-    """In the place of a numpy array while a pickle is read.
-
-    numpy's own ``__setstate__`` believes what it is told of types and shapes.
-
-    Attributes:
-        array: the array.
-    """
-
-    def __init__(self, *_):
-        self.array = np.zeros(0)
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran, content = state
-        self.fill(content, dtype, shape, "F" if fortran else "C")
-
-    def fill(self, content: bytes | str, dtype: _Dtype, shape: tuple, order: str) -> "_Array":
-        """Set the array from its bytes, which Python 2 called a string."""
-        content = content.encode("latin1") if isinstance(content, str) else content
-        flat = np.frombuffer(content, dtype.dtype) if len(content) else np.zeros(0, dtype.dtype)
-        self.array = flat.reshape(shape, order=order)
-        return self
-
-
-def _scalar(dtype: _Dtype, content: bytes | str) -> Any:
-    return _Array().fill(content, dtype, (), "C").array[()]
-
-
-def _from_buffer(content: bytes, dtype: _Dtype, shape: tuple, order: str) -> _Array:
-    return _Array().fill(content, dtype, shape, order)
-
-
-_NUMPY = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
-}
-"""Module and name of all that arrays and scalars are pickled with, by numpy 1 and 2."""
-
-_PLAIN = {
-    ("collections", "OrderedDict"): OrderedDict,
-    **{(builtins, "set"): set for builtins in ("builtins", "__builtin__")},
-    # Protocol 2 writes bytes as a call, and no bytes as another one.
-    ("_codecs", "encode"): lambda text, _encoding: text.encode("latin1"),
-    ("__builtin__", "bytes"): lambda: b"",
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows arrays and plain types; whatever else a pickle asks for is refused by name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = (_NUMPY | _PLAIN).get((module, name))
-        if found is None:
-            raise pickle.UnpicklingError(f"Unsupported class {module}.{name}")
-        return found
-
-
-def _load_pickle(name: str) -> Any:
-    with open(name, "rb") as file:
-        # A pickle numbers what it remembers, and the C code makes room for the highest number: ten
-        # bytes could ask for 32 GB.
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > 1000 + 2 * count:
-                raise pickle.UnpicklingError(f"entry {argument} of a memo of {count}")
-        file.seek(0)
-        return _ArrayUnpickler(file, encoding="latin1").load()
 
 
 def _is_safetensors(name: str, head: bytes) -> bool:
@@ -274,7 +187,7 @@ def _is_safetensors(name: str, head: bytes) -> bool:
 # -------------------------------------------------------------------------------- the model in it
 
 
-_TENSORS = (Tensor, np.ndarray, _Array)
+_TENSORS = (Tensor, np.ndarray, PickledArray)
 
 
 def _is_state(value: Any) -> bool:
@@ -350,9 +263,9 @@ def _listed(names: Any) -> str:
     return ", ".join(json.dumps(n)[1:-1] for n in map(str, names[:8])) + ", ..." * (len(names) > 8)
 
 
-def _sound(name: str, key: str, value: Tensor | np.ndarray | _Array) -> Tensor:
+def _sound(name: str, key: str, value: Tensor | np.ndarray | PickledArray) -> Tensor:
     """The tensor, if it is a plain one that does not claim more than the file holds."""
-    value = value.array if isinstance(value, _Array) else value
+    value = value.array if isinstance(value, PickledArray) else value
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "?biufc":
             raise WeightsError(
