@@ -97,12 +97,12 @@ def export_pack(
     resize = _resize_of(mapper)
     graphs = {
         "detect.onnx": _trace(
-            _Detect(network),
+            _Detect(network).eval(),  # a module that trains is made to train again
             {"image": _noise(), "size": torch.tensor([96.0, 128.0])},
             {"boxes": ["n", 4], "scores": ["n"], "embeds": ["n", "dim"]},
         ),
         "embed.onnx": _trace(
-            _Embed(network),
+            _Embed(network).eval(),
             {"image": _noise(), "boxes": torch.tensor([[8.0, 8, 60, 90], [30, 10, 90, 80]])},
             {"embeds": ["n", "dim"]},
         ),

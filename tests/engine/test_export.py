@@ -32,6 +32,7 @@ def searchers(cfg, folder):
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 2)
     spec = export_pack(network, mapper, folder, score_thresh=0.0, trained_on="nothing")
+    assert not network.training
     model = GalleryModel("", "", "", "", spec.dim, 0.0)
     return Detectron2Searcher(network, mapper, model), packs.open_pack(folder, threads=1)
 
