@@ -13,6 +13,8 @@ CONFIGS = next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") i
 """The project's configs: beside the package in a checkout, inside of it where a wheel put them."""
 
 BASE_KEY = "_BASE_"
+MOST_VALUES = 100_000
+"""No config is as large; a few lines of aliases of aliases can be, and would fill the memory."""
 
 
 def config_names() -> list[str]:
@@ -62,6 +64,8 @@ def load_config_file(path: Path, _below: tuple[Path, ...] = ()) -> dict:
         raise ConfigError(f"{path}: its {BASE_KEY} leads back to itself")
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _size(loaded, {}) > MOST_VALUES:
+            raise ConfigError(f"{path} is not a config: its aliases expand to too many values")
     except yaml.constructor.ConstructorError as error:
         raise ConfigError(
             f"{path}: {_one_line(error)}. A config holds plain values only, and no tags of Python "
@@ -93,12 +97,23 @@ def _find_base(base: str, path: Path) -> Path:
 def _merge(values: dict, into: dict, path: Path) -> None:
     for key, value in values.items():
         below = into.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            _merge(value, below, path)
+        if isinstance(value, dict) and (key not in into or isinstance(below, dict)):
+            # A copy: an alias (``*name``) is the same dict in two places, which may differ later.
+            _merge(value, into.setdefault(key, {}), path)
         elif key in into and isinstance(value, dict) != isinstance(below, dict):
             raise ConfigError(f"{path}: {key} is a section in one file and a value in another")
         else:
             into[key] = value
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """Number of values that are reached from this one, those behind an alias as often as it is."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _one_line(error: Exception) -> str:

@@ -71,6 +71,12 @@ def test_a_config_of_the_user_extends_one_of_the_project_by_its_name(write):
     assert (cfg.SOLVER.EPOCHS, cfg.MODEL.REID.POOLER) == (3, "MRFP")
 
 
+def test_what_an_alias_stands_for_is_changed_in_one_place_only(write):
+    write("A: &a {x: 1}\nB: *a", "base.yaml")
+    path = write("_BASE_: base.yaml\nB: {x: 2}")
+    assert load_config_file(path) == {"A": {"x": 1}, "B": {"x": 2}}
+
+
 HARMFUL = "!!python/object/apply:os.mkdir ['{folder}']"
 
 
@@ -100,6 +106,10 @@ def test_a_python_config_is_not_run(write, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+BOMB = [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 40)]
+"""Forty lines that mean 2 ** 40 values."""
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
@@ -115,12 +125,16 @@ def test_a_python_config_is_not_run(write, tmp_path):
         ("just a sentence", "holds no keys and values"),
         ("- MODEL", "holds no keys and values"),
         ("_BASE_: PRW/stl.yaml\nMODEL: 3", "MODEL is a section in one file and a value in another"),
+        ("_BASE_: empty.yaml\nMODEL: {REID: 3}", "MODEL is a section in one file and a value"),
         ("VERSION: 1", "VERSION is 1; legal: 2"),
         ("1: 2", "1"),
+        ("a0: &a0 {x: 1}\n" + "".join(BOMB), "its aliases expand to too many values"),
+        ("MODEL: &m {REID: *m}", "cannot be read as YAML"),
     ],
 )
 def test_files_that_are_no_configs_are_refused_in_one_line(text, said, write, tmp_path):
     os.mkfifo(tmp_path / "pipe")
+    write("MODEL:", "empty.yaml")
     path = write(text)
     with pytest.raises(ConfigError, match=said) as failure:
         read_config(str(path))

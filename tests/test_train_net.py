@@ -148,13 +148,13 @@ def test_eval_only_gives_the_numbers_of_the_end_of_training(trained, tmp_path):
 
 
 def test_eval_only_needs_no_training_data(trained, tmp_path):
-    """The classifier is left out with NUM_IDS 0; what is embedded stays the same."""
+    """The classifier is left out; what is embedded stays the same."""
     folder, at_the_end, _ = trained
     found = train_net.main(
         arguments(
             *("MODEL.WEIGHTS", folder / "model_final.pth", "OUTPUT_DIR", tmp_path),
             *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "TEST.SEARCH.GT_BOXES", True),
-            *("MODEL.REID.NUM_IDS", 0, "DATASETS.TRAIN", ("street_large_train",)),
+            *("DATASETS.TRAIN", ("street_large_train",)),
             eval_only=True,
         )
     )

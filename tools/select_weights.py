@@ -17,21 +17,20 @@ from pathlib import Path
 from person_search.engine.convert import OF_TRUNKS, recognize
 from person_search.engine.weights_file import WeightsFile, read_weights_file, write_weights_file
 from person_search.errors import WeightsError
-from person_search.modeling.backbone.weights import canonical_name
-
-BACKBONE = ("backbone.", "roi_heads.reid.net.", "roi_heads.box_head.net.")
+from person_search.modeling.backbone.weights import canonical_name, stage_name
 
 
-def select(state: dict, keep: tuple[str, ...]) -> dict:
-    """The entries of a state dict whose keys begin with one of ``keep``.
+def select(state: dict, keep: tuple[str, ...] = ()) -> dict:
+    """The entries of a state dict whose keys begin with one of ``keep``; (): the backbone's.
 
     Raises:
         WeightsError: there is none.
     """
-    chosen = {key: value for key, value in state.items() if key.startswith(keep)}
+    chosen = {k: v for k, v in state.items() if (k.startswith(keep) if keep else stage_name(k))}
     if not chosen:
         parts = sorted({".".join(key.split(".")[:2]) + "." for key in state})
-        raise WeightsError(f"no key begins with {', '.join(keep)}; there are {', '.join(parts)}")
+        wanted = f"begins with {', '.join(keep)}" if keep else "is of a backbone"
+        raise WeightsError(f"no key {wanted}; there are {', '.join(parts)}")
     return chosen
 
 
@@ -51,7 +50,9 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--keep", nargs="+", default=BACKBONE, help="beginnings of keys")
+    parser.add_argument(
+        "--keep", nargs="+", default=(), help="beginnings of keys (default: of the backbone)"
+    )
     parser.add_argument("--below", metavar="KEY", help="of a file that holds several models")
     args = parser.parse_args()
     try:

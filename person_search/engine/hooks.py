@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 class ReproducibleSteps(HookBase):
-    """Makes step n the same in every run, so that a stopped and resumed run equals a whole one.
+    """Make step n the same in every run, so that a stopped and resumed run equals a whole one.
 
     The loader starts at batch n, and the random numbers of the model (sampling of anchors, RoIs)
     come from a seed made of (SEED, rank, n). Nothing has to be stored but the iteration.

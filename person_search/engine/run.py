@@ -94,7 +94,10 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
         cfg: of the run.
         resume: take the latest checkpoint in ``OUTPUT_DIR`` instead.
     """
-    model = Trainer.build_model(cfg)
+    of_test = cfg.clone()
+    of_test.defrost()
+    of_test.MODEL.REID.NUM_IDS = 0  # a test needs neither the training data nor a classifier
+    model = Trainer.build_model(of_test)
     checkpointer = PersonSearchCheckpointer(model, cfg.OUTPUT_DIR, complete=True)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     results = Trainer.test(cfg, model)

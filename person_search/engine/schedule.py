@@ -66,11 +66,9 @@ def build_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> LRScheduler:
     """The scheduler that ``SOLVER.LR_SCHEDULER_NAME`` names; steps behind the end are left out.
 
     Raises:
-        ConfigError: the schedule has no iteration, or its keys do not fit each other.
+        ConfigError: the keys of the schedule do not fit each other.
     """
     solver = cfg.SOLVER
-    if solver.MAX_ITER < 1:
-        raise ConfigError(f"SOLVER.MAX_ITER is {solver.MAX_ITER}; legal: at least 1")
     cfg = cfg.clone()
     cfg.defrost()
     cfg.SOLVER.STEPS = tuple(step for step in solver.STEPS if step < solver.MAX_ITER)

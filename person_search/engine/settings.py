@@ -1,4 +1,4 @@
-"""Keys of detectron2 that this project does not act on are refused, not ignored."""
+"""Settings that cannot be meant: keys without effect, and numbers below what is possible."""
 
 from detectron2.config import CfgNode, get_cfg
 
@@ -41,13 +41,34 @@ OF_PLAIN_STAGES = (
 )
 """Keys of ``MODEL.RESNETS`` that a backbone that is cut in two does not know."""
 
+AT_LEAST = {
+    "DATALOADER.NUM_WORKERS": 0,
+    "SOLVER.ACCUMULATE": 1,
+    "SOLVER.CHECKPOINT_PERIOD": 1,
+    "SOLVER.IMS_PER_BATCH": 1,
+    "SOLVER.MAX_ITER": 1,
+    "TEST.EVAL_PERIOD": 0,
+    "TEST.IMS_PER_BATCH": 1,
+}
+"""Key -> its smallest value."""
+
 
 def check_settings(cfg: CfgNode) -> None:
     """Refuse what a config says and nobody would do, before it costs a training.
 
     Raises:
-        ConfigError: a key that has no effect differs from detectron2's default.
+        ConfigError: a key that has no effect differs from detectron2's default, or a number is
+            too small.
     """
+    for key, least in AT_LEAST.items():
+        if (value := _value(cfg, key)) < least:
+            raise ConfigError(f"{key} is {value}; legal: at least {least}")
+    reference = cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if reference and cfg.SOLVER.IMS_PER_BATCH % reference:
+        raise ConfigError(
+            f"SOLVER.REFERENCE_WORLD_SIZE is {reference}; legal: a divisor of SOLVER.IMS_PER_BATCH "
+            f"{cfg.SOLVER.IMS_PER_BATCH}, or 0"
+        )
     default = get_cfg()
     for key, instead in _without_effect(cfg).items():
         value, usual = _value(cfg, key), _value(default, key)

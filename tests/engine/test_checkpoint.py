@@ -104,7 +104,7 @@ def test_a_classifier_of_other_identities_starts_fresh(model, tiny_cfg, tmp_path
     other = built(tiny_cfg(mrfp=True, num_ids=9))
     before = other.roi_heads.reid.head.classifier.weight.clone()
     with caplog.at_level(logging.WARNING):
-        PersonSearchCheckpointer(other, complete=True).load(path)
+        PersonSearchCheckpointer(other).load(path)
     assert torch.equal(other.roi_heads.reid.head.classifier.weight, before)
     assert "of another shape, left out: roi_heads.reid.head.classifier.weight" in caplog.text
     assert torch.equal(other.roi_heads.reid.head.bn.weight, model.roi_heads.reid.head.bn.weight)
@@ -422,3 +422,13 @@ def test_pre_training_is_evaluated_without_its_classifier(tiny_cfg, tmp_path):
     without = built(tiny_cfg(*PRE_TRAINING, num_ids=0))
     PersonSearchCheckpointer(without, complete=True).load(path)
     assert differing(without.reid.net, baseline.reid.net) == set()
+
+
+def test_a_test_leaves_out_the_classifier_without_a_word(model, tiny_cfg, tmp_path, caplog):
+    """A test is built without identities, since its training data may be far away."""
+    PersonSearchCheckpointer(model, str(tmp_path)).save("model_final")
+    without = built(tiny_cfg(mrfp=True, num_ids=1))
+    PersonSearchCheckpointer(without, complete=True).load(str(tmp_path / "model_final.pth"))
+    for part in ("backbone", "proposal_generator", "roi_heads.reid.net", "roi_heads.reid.head.bn"):
+        assert differing(without.get_submodule(part), model.get_submodule(part)) == set()
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]

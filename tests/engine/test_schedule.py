@@ -104,16 +104,8 @@ def test_the_shortest_runs_have_a_schedule(stl, name, max_iter, steps, warmup):
         scheduler.step()
 
 
-@pytest.mark.parametrize(
-    "key, value, said",
-    [
-        ("MAX_ITER", 0, "SOLVER.MAX_ITER is 0; legal: at least 1"),
-        ("STEPS", (7, 3), "steps ascend"),
-        ("STEPS", (0, 3), "steps ascend"),
-    ],
-)
-def test_what_is_no_schedule_is_refused(stl, key, value, said):
-    stl.SOLVER.MAX_ITER = 10
-    stl.SOLVER[key] = value
-    with pytest.raises(ConfigError, match=said):
+@pytest.mark.parametrize("steps", [(7, 3), (3, 3), (0, 3)])
+def test_steps_that_do_not_ascend_are_refused(stl, steps):
+    stl.SOLVER.MAX_ITER, stl.SOLVER.STEPS = 10, steps
+    with pytest.raises(ConfigError, match="steps ascend"):
         build_lr_scheduler(stl, torch.optim.SGD([torch.zeros(1)], lr=0.1))

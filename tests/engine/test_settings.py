@@ -5,7 +5,7 @@ from detectron2.config import get_cfg
 
 from person_search import read_config
 from person_search.config_files import config_names
-from person_search.engine.settings import WITHOUT_EFFECT, check_settings
+from person_search.engine.settings import AT_LEAST, WITHOUT_EFFECT, check_settings
 from person_search.errors import ConfigError
 
 
@@ -54,3 +54,17 @@ def test_what_has_no_effect_with_other_keys(config, key, value):
 @pytest.mark.parametrize("key, value", [("INPUT.RANDOM_FLIP", "none"), ("SOLVER.NESTEROV", True)])
 def test_what_has_an_effect_is_let_through(key, value):
     check_settings(read_config("Street/stl.yaml", [key, value]))
+
+
+@pytest.mark.parametrize("key, least", AT_LEAST.items())
+def test_numbers_below_what_is_possible_are_refused(key, least):
+    check_settings(read_config("Street/stl.yaml", [key, least]))
+    with pytest.raises(ConfigError, match=f"{key} is {least - 1}; legal: at least {least}"):
+        check_settings(read_config("Street/stl.yaml", [key, least - 1]))
+
+
+def test_a_reference_world_size_divides_the_batch():
+    opts = ["SOLVER.IMS_PER_BATCH", 8, "SOLVER.REFERENCE_WORLD_SIZE"]
+    check_settings(read_config("Street/stl.yaml", [*opts, 4]))
+    with pytest.raises(ConfigError, match="REFERENCE_WORLD_SIZE is 3; legal: a divisor of"):
+        check_settings(read_config("Street/stl.yaml", [*opts, 3]))

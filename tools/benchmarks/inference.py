@@ -2,7 +2,7 @@
 
 Weights and pictures are random, but the number of persons is fixed: every frame keeps exactly
 --persons detections, which all get an embedding (compare models at the same number only). Stages:
-base, proposals, box head with its NMS, re-ID branch, and the rest (transfer, normalization,
+base, proposals, box head with its NMS, embedder (re-ID), and the rest (transfer, normalization,
 post-processing). They are read in one and the same pass, so they add up to the total; each is the
 median over the repeats. Configs take turns, so that a busy machine slows all of them alike. On a
 GPU every reading waits for it, which costs a little speed.
@@ -14,21 +14,19 @@ from contextlib import contextmanager
 from itertools import product
 
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import Backbone, build_model
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import ROIHeads
 from detectron2.utils.env import seed_all_rng
 from torch import nn
 
 from person_search.errors import ConfigError
+from person_search.modeling.embedders.base import Embedder
 
 from .common import Clock, add_config_arguments, device_name, print_rows, read_configs
 
-MODULES = {
-    "base": "backbone",
-    "proposals": "proposal_generator",
-    "box head": "roi_heads",
-    "re-ID": "roi_heads.reid",
-}
-"""Stage -> where a model has it; the time of one that it lacks is in the stage around it."""
+MODULES = {"base": Backbone, "proposals": RPN, "box head": ROIHeads, "re-ID": Embedder}
+"""Stage -> class of its module; the time of one that a model lacks is in the stage around it."""
 STAGES = (*MODULES, "rest")
 
 
@@ -115,8 +113,11 @@ def timed_pass(model: nn.Module, frames: list[dict], persons: int, clock: Clock)
     Raises:
         ConfigError: the model does not detect, or a frame did not give ``persons`` detections.
     """
-    modules = dict(model.named_modules())
-    stages = {stage: modules[name] for stage, name in MODULES.items() if name in modules}
+    stages = {}
+    for stage, kind in MODULES.items():
+        found = [module for module in model.modules() if isinstance(module, kind)]
+        if found:
+            stages[stage] = found[0]  # the outer one, where a stage holds another of its kind
     spent = dict.fromkeys(STAGES, 0.0)
     with stopped_at(stages, spent, clock):
         begun = clock.read()
