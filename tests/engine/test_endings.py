@@ -69,7 +69,12 @@ def check(line: str, folder: Path, reason: str, iteration: int = 4) -> None:
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_its_status(run, tmp_path, number, status):
     before = signal.getsignal(signal.SIGTERM)
-    line, seen = run(lambda trainer: signal.raise_signal(number))
+    # A shell lets what runs in the background ignore Ctrl-C.
+    of_shell = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        line, seen = run(lambda trainer: signal.raise_signal(number))
+    finally:
+        signal.signal(signal.SIGINT, of_shell)
     assert seen == status and signal.getsignal(signal.SIGTERM) == before
     check(line, tmp_path, "stopped in iteration 4")
     train(tmp_path, resume=True)
