@@ -113,6 +113,9 @@ class Film:
         if self._stream is None:
             self.close()
             raise ImageError(f"{self.path} has no moving pictures, only sound or a cover")
+        if self._stream.codec_context is None:
+            self.close()
+            raise ImageError(f"{self.path} is not a readable video: its codec is not known")
         self.damaged: int = 0
         self._seen: dict[int, int] | None = None
         self._stream.thread_type = "AUTO"

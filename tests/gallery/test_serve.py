@@ -332,6 +332,14 @@ def test_it_listens_on_loopback_unless_told_otherwise(served):
             listen(host, port)
 
 
+def test_what_all_sessions_hold_is_bounded(served):
+    from person_search.gallery.serve import app
+
+    for most_bytes, sessions in ((300_000, 32), (20 * 10**6, 13), (10**9, 1)):
+        blocks = app.build_blocks(served.page, most_bytes)
+        assert blocks.state_session_capacity == sessions
+
+
 def test_a_gallery_that_is_not_there(served, capsys):
     assert main(["serve", "--gallery", "memory:"]) == 1
     assert "GalleryError: memory: holds no gallery" in capsys.readouterr().err
@@ -397,7 +405,7 @@ def test_in_chromium(served, browser, street_frames, monkeypatch, tmp_path):
 
     def remembered(data: bytes, name: str):
         scene = detect(data, name)
-        pictures.append(weakref.ref(scene.image))
+        pictures.append(weakref.ref(scene))
         return scene
 
     monkeypatch.setattr(served.page, "detect", remembered)

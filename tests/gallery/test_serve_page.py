@@ -229,7 +229,7 @@ def test_a_small_file_of_too_many_pixels(page):
 def nested() -> Scene:
     """A child in front of a grown-up: its box lies within the other."""
     boxes = np.float32([[10, 10, 60, 90], [30, 50, 50, 88]])
-    return Scene(NASTY, np.zeros((100, 80, 3), np.uint8), Detections(boxes, np.ones(2), np.eye(2)))
+    return Scene(NASTY, b"", (100, 80), "data:,", Detections(boxes, np.ones(2), np.eye(2)))
 
 
 def test_the_smaller_box_lies_on_top_so_that_a_click_hits_it():

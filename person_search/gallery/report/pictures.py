@@ -27,9 +27,9 @@ ReadScene = Callable[[str, float], np.ndarray | str]
 
 
 def scene_reader(pictures: Pictures) -> ReadScene:
-    """Reads the scenes that may be opened, and remembers the last ones."""
+    """Reads the scenes that may be opened, and remembers the last one."""
 
-    @lru_cache(maxsize=8)  # a scene may be of 200 megapixels
+    @lru_cache(maxsize=1)  # a scene may take 0.8 GB, and the page keeps it
     def read(picture: str, seconds: float) -> np.ndarray | str:
         if not pictures.may_open(picture):
             return NOT_NAMED

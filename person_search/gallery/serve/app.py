@@ -18,10 +18,11 @@ from ..search import SearchOptions, SearchResult
 from .gate import LOOPBACK, Gate
 from .page import MOST_HITS, SearchPage, no_scene_html, scene_html
 
-SESSIONS = 32
-"""Number of people whose pictures are remembered at once; the oldest are forgotten."""
+SESSIONS, SESSIONS_BYTES = 32, 2**28
+"""Number of people whose pictures are remembered at once, or fewer, so that all their uploads have no
+more than so many bytes; the oldest are forgotten."""
 
-WAITING = 16
+WAITING = 8
 """Number of requests that may wait for the model, each with an upload."""
 
 
@@ -168,7 +169,7 @@ def build_blocks(page: SearchPage, most_bytes: int) -> gr.Blocks:
         choice.then(search, [query, *filters], found, **options)
         blocks.unload(forget)
     blocks.queue(max_size=WAITING)
-    blocks.state_session_capacity = SESSIONS
+    blocks.state_session_capacity = max(1, min(SESSIONS, SESSIONS_BYTES // most_bytes))
     return blocks
 
 

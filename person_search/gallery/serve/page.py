@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from person_search.errors import GalleryError, ImageError, QueryError
+from person_search.errors import GalleryError, ImageError, QueryError, printable
 from person_search.images import decode_image
 from person_search.structures import Detections, Searcher
 
@@ -30,20 +30,37 @@ FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP"
 
 MOST_HITS = 200
 
+MOST_PIXELS = 2**26
+"""Of a picture that is dropped: 67 megapixels, which take 200 MB while the model looks at them."""
+
+LONGEST_NAME = 200
+
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+"""A query of the page keeps no pixels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture that was dropped.
+    """A picture that was dropped; between two requests it is kept as it was uploaded.
 
     Attributes:
         name: of its file.
-        image: upright.
+        data: the file.
+        size: (height, width) of the upright picture.
+        shown: a small copy, as a URL that contains it.
         found: its persons, from the left.
     """
 
     name: str
-    image: np.ndarray
+    data: bytes
+    size: tuple[int, int]
+    shown: str
     found: Detections
+
+    @property
+    def image(self) -> np.ndarray:
+        """The upright picture, decoded anew."""
+        return _decode(self.data, self.name)
 
 
 class SearchPage:
@@ -101,15 +118,17 @@ class SearchPage:
         Raises:
             ImageError: not such a file, damaged, or of too many pixels.
         """
+        name = printable(name)[:LONGEST_NAME].replace("\n", " ")
         image = _decode(data, name)
-        return Scene(name, image, from_the_left(self.searcher.detect([image])[0]))
+        found = from_the_left(self.searcher.detect([image])[0])
+        return Scene(name, data, image.shape[:2], data_url(image, SCENE_SIDE), found)
 
     def pick(self, scene: Scene, number: int) -> Query:
         """One of its persons, numbered from the left, from 1."""
         if not isinstance(number, int) or not 1 <= number <= len(scene.found):
             raise QueryError(f"{scene.name} shows no person {number}")
         box, embed = scene.found.boxes[number - 1], scene.found.embeds[number - 1]
-        return Query(f"person {number}", [QueryImage(scene.name, 0.0, scene.image, box)], embed)
+        return Query(f"person {number}", [QueryImage(scene.name, 0.0, _NO_IMAGE, box)], embed)
 
     def draw(self, scene: Scene, box: Sequence[float]) -> Query:
         """The person in a box, (4,), that somebody drew; it is clipped to the picture."""
@@ -117,7 +136,7 @@ class SearchPage:
             boxes = np.array(box, np.float64).reshape(1, 4)
         except (TypeError, ValueError):
             raise QueryError("a box is four numbers: x1, y1, x2, y2") from None
-        height, width = scene.image.shape[:2]
+        height, width = scene.size
         boxes = clip_boxes(boxes, (height, width))
         (embed,) = self.searcher.embed(scene.image, boxes)
         return Query("your box", [QueryImage(scene.name, 0.0, scene.image, boxes[0])], embed)
@@ -155,7 +174,7 @@ def _decode(data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"{name} has more than {most} megapixels: shrink it") from None
     except (OSError, ValueError, SyntaxError):
         raise ImageError(f"{name} is not a picture: drop a {', '.join(FORMATS)} file") from None
-    return decode_image(np.frombuffer(data, np.uint8), name)
+    return decode_image(np.frombuffer(data, np.uint8), name, max_pixels=MOST_PIXELS)
 
 
 # ------------------------------------------------------------------------------------------- HTML
@@ -174,7 +193,7 @@ def no_scene_html() -> str:
 
 def scene_html(scene: Scene, query: Query | None = None) -> str:
     """A scene with a numbered box for everybody, and the one that is looked for."""
-    height, width = scene.image.shape[:2]
+    height, width = scene.size
     box = query.images[0].box if query else None
     people = list(enumerate(scene.found.boxes, start=1))
     picked = 0
@@ -193,7 +212,7 @@ def scene_html(scene: Scene, query: Query | None = None) -> str:
         f'<div class="above"><b title="{html.escape(scene.name)}">{html.escape(scene.name)}</b>'
         f"<span>{shows}</span><label>{_CHOOSE}Another picture</label></div>"
         f'<svg viewBox="0 0 {width} {height}" role="group" aria-label="the scene">'
-        f'<image href="{data_url(scene.image, SCENE_SIDE)}" width="{width}" height="{height}"/>'
+        f'<image href="{scene.shown}" width="{width}" height="{height}"/>'
         f'{boxes}<rect class="drawn"/></svg><p class="hint">{do}</p>{_MESSAGE}'
     )
 
