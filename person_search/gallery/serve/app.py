@@ -19,8 +19,8 @@ from .gate import LOOPBACK, Gate
 from .page import MOST_HITS, SearchPage, no_scene_html, scene_html
 
 SESSIONS, SESSIONS_BYTES = 32, 2**28
-"""Number of people whose pictures are remembered at once, or fewer, so that all their uploads have no
-more than so many bytes; the oldest are forgotten."""
+"""Number of people whose pictures are remembered at once, or fewer, so that all their uploads have
+no more than so many bytes; the oldest are forgotten."""
 
 WAITING = 8
 """Number of requests that may wait for the model, each with an upload."""
