@@ -9,7 +9,7 @@ export VENV PYTHON DETECTRON2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install search demo test test-slow lint benchmark clean fuzz
+.PHONY: help install search demo test test-slow lint benchmark clean fuzz soak
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: install ## the tests, under 12 minutes on 2 cores
 
 test-slow: install ## the tests that train for minutes
 	@$(RUN) -m pytest -q -m slow
+
+soak: install ## index and search 20,000 small pictures, and print how memory grows
+	@$(RUN) tools/soak.py
 
 fuzz: install ## mutated files for every reader, one minute (FUZZ=--seconds 600 for longer)
 	@$(RUN) tools/fuzz.py $(FUZZ)
