@@ -1,4 +1,4 @@
-"""How a program of this project ends, and what it may print."""
+"""How a program of this project ends."""
 
 import argparse
 import os
@@ -6,39 +6,40 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from .errors import PersonSearchError
+from .errors import PersonSearchError, printable
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
-def printable(text: object) -> str:
-    """A text without control characters, which could steer a terminal: they are shown as ``\\x1b``.
+def ending(main: Callable[[], int | None], stopped: str = "stopped") -> int:
+    """Run a program; a mistake of its user ends in one line on stderr, without a traceback.
 
-    Names of files, cameras and persons come from anywhere. Line breaks are escaped too.
+    Args:
+        main: the program; gives its exit status, None for success.
+        stopped: what is said after Ctrl-C.
+
+    Returns:
+        The exit status: 1 after a mistake.
     """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    try:
+        status = main() or 0
+        sys.stdout.flush()  # here, where a closed pipe can still be dealt with
+        return status
+    except BrokenPipeError:  # the reader has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (PersonSearchError, OSError) as error:
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return INTERRUPTED
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:
-    """Run a program to its exit: a mistake of its user ends in one line, without a traceback.
-
-    Args:
-        main: the program; gives the exit status, None for success.
-    """
-    try:
-        status = main()
-        sys.stdout.flush()  # here, where a closed pipe can still be dealt with
-        sys.exit(status)
-    except PersonSearchError as error:
-        sys.exit(printable(f"{type(error).__name__}: {error}"))
-    except BrokenPipeError:  # the reader has seen enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        sys.exit(printable(f"{type(error).__name__}: {error}"))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    """Run a program to its exit, see :func:`ending`."""
+    sys.exit(ending(main))
 
 
 def positive(text: str) -> int:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from person_search.command import printable
-from person_search.errors import PersonSearchError
+from person_search.errors import PersonSearchError, printable
 
 
 class Terminated(KeyboardInterrupt):

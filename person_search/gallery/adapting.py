@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from person_search.evaluation.adaptation import Adaptation, fit_adaptation
 
 from .engines import GalleryIndex
 from .persons import Filter, Matches, Persons
-from .queries import Query
+
+if TYPE_CHECKING:  # reading pictures is not needed to say what a gallery holds
+    from .queries import Query
 
 FORMAT = 1
 NOTE = "adaptation"
@@ -52,7 +55,7 @@ class GalleryAdaptation:
     version: str
     found: Adaptation
 
-    def adapt_queries(self, gallery: GalleryIndex, queries: Sequence[Query]) -> np.ndarray:
+    def adapt_queries(self, gallery: GalleryIndex, queries: Sequence["Query"]) -> np.ndarray:
         """(Q, D) adapted embeddings of queries.
 
         A query's camera is known where its pictures are in the gallery, and all of one camera.
@@ -85,7 +88,7 @@ class GalleryAdaptation:
         return f"version {self.version}: {self.found.describe()}{new}"
 
 
-def _camera_of(gallery: GalleryIndex, query: Query) -> str:
+def _camera_of(gallery: GalleryIndex, query: "Query") -> str:
     pictures = tuple(os.path.abspath(image.picture) for image in query.images)
     if not pictures:
         return NO_CAMERA

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from person_search.command import printable
-from person_search.errors import WeightsError
+from person_search.errors import WeightsError, printable_name
 
 from .conventions import conventions_of, differing
 from .recognized import Recognized
@@ -78,7 +77,7 @@ def _refuse_another_model(
 def _modules(keys: Iterable[str]) -> list[str]:
     """The modules of keys, each once, with the number of its tensors."""
     modules = Counter(".".join(key.split(".")[:3]) for key in keys)
-    return [printable(f"{name} ({number})") for name, number in modules.items()]
+    return [printable_name(f"{name} ({number})") for name, number in modules.items()]
 
 
 def _some(keys: Iterable[str]) -> str:

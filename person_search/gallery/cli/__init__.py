@@ -5,10 +5,9 @@ What loads a model or draws is imported where it is used: half of the commands n
 
 import argparse
 import logging
-import sys
 import warnings
 
-from person_search.errors import PersonSearchError, printable
+from person_search.command import ending
 
 from . import adapt, calibrate, export, index, info, models, remove, search, serve
 
@@ -53,11 +52,4 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     warnings.simplefilter("ignore")
     logging.getLogger("person_search").setLevel(logging.ERROR)
-    try:
-        return args.run(args)
-    except PersonSearchError as error:
-        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return ending(lambda: args.run(args), "stopped; the same command goes on from here")
