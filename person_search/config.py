@@ -28,6 +28,7 @@ from .modeling.identity.softmax import add_softmax_config
 from .modeling.meta_arch.binet_style import add_binet_config
 from .modeling.meta_arch.dkd_style import add_dkd_config
 from .modeling.meta_arch.hybrid.pretrainer import add_hybrid_config
+from .modeling.meta_arch.sequential import add_sequential_config
 from .modeling.roi_heads.seqnet_heads import add_seqnet_config
 from .modeling.roi_heads.shared_heads import add_shared_heads_config
 from .precision import add_precision_config
@@ -38,6 +39,7 @@ FAMILIES = (
     *(add_identity_config, add_softmax_config, add_oim_config),
     *(add_shared_heads_config, add_seqnet_config),
     *(add_binet_config, add_dkd_config, add_hybrid_config),
+    add_sequential_config,
     *(add_frames_config, add_crops_config, add_hybrid_data_config),
     *(add_precision_config, add_solver_config, add_evaluation_config),
 )

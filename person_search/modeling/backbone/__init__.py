@@ -1,1 +1,1 @@
-from . import convnext, resnet, shufflenet  # noqa: F401  (registers the architectures)
+from . import convnext, resnet, shufflenet, split_fpn  # noqa: F401  (registers the architectures)

@@ -1,1 +1,8 @@
-from . import binet_style, dkd_style, hybrid, person_search_rcnn, reid_baseline  # noqa: F401  (registers)
+from . import (  # noqa: F401  (registers)
+    binet_style,
+    dkd_style,
+    hybrid,
+    person_search_rcnn,
+    reid_baseline,
+    sequential,
+)
