@@ -6,6 +6,7 @@ Shape shorthand in this module:
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .gather import gather_rows
 
@@ -32,6 +33,42 @@ def batch_hard_triplet(features: Tensor, ids: Tensor, margin: float = 0.3) -> Te
     hardest_positive = distance.masked_fill(~same, -torch.inf).max(dim=1).values
     hardest_negative = distance.masked_fill(same, torch.inf).min(dim=1).values
     return (hardest_positive - hardest_negative + margin).clamp(min=0).mean()
+
+
+def semi_hard_triplet(features: Tensor, ids: Tensor, margin: float = 1.0) -> Tensor:
+    """Triplet loss with a semi-hard negative for each pair of one identity.
+
+    Mean over all ordered pairs (a, p) of different samples of one identity of
+    max(0, margin + d_ap - d_an), with squared Euclidean distances of the normalized features. d_an
+    is the smallest distance of the anchor to another identity that is larger than d_ap; where none
+    is larger, it is the largest (Schroff et al., CVPR 2015, as TensorFlow computes it). Without a
+    pair, or without another identity, it is 0.
+
+    For one anchor with d_ap = .5 and negatives at .3, .6 and .9, the negative is the one at .6: the
+    one at .3 is too hard to learn from at first, the one at .9 already far away. With negatives at
+    .2 and .3 none is semi-hard, and the one at .3 is taken.
+
+    Args:
+        features: (R, D), of any length.
+        ids: (R,) identities.
+        margin: >= 0.
+    """
+    features = functional.normalize(features)
+    # Not 2 - 2 cos, whose rounding errors are as large as the distance of near samples.
+    squared = (features[:, None] - features[None, :]).square().sum(dim=2)
+    same = ids[:, None] == ids[None, :]
+    is_other = ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    anchors, positives = (same & is_other).nonzero(as_tuple=True)
+    if len(anchors) == 0:
+        return features.sum() * 0.0
+    pair = squared[anchors, positives]
+    negatives = squared[anchors].masked_fill(same[anchors], torch.nan)  # (pairs, R)
+    farther = negatives.masked_fill(~(negatives > pair[:, None]), torch.inf).amin(dim=1)
+    farthest = negatives.nan_to_num(nan=-torch.inf).amax(dim=1)
+    negative = torch.where(farther.isinf(), farthest, farther)
+    has_negative = negative > -torch.inf
+    losses = (margin + pair - negative)[has_negative].clamp(min=0)
+    return losses.sum() / max(len(losses), 1)
 
 
 class CenterLoss(nn.Module):
