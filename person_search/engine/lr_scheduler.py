@@ -31,7 +31,7 @@ class LinearCosineParamScheduler(ParamScheduler):
 
 
 def build_lr_scheduler(cfg, optimizer):
-    """The schedule that ``SOLVER.LR_SCHEDULER_NAME`` names: detectron2's, or "WarmupLinearCosineLR".
+    """The schedule that ``SOLVER.LR_SCHEDULER_NAME`` names: detectron2's or WarmupLinearCosineLR.
 
     The latter is warmed up as detectron2's are (``SOLVER.WARMUP_ITERS``, ``WARMUP_FACTOR``).
     """

@@ -5,10 +5,11 @@ from collections.abc import Collection
 
 import torch
 from detectron2.config import CfgNode as CN
-from detectron2.solver import build_lr_scheduler as build_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from person_search.errors import ConfigError
+
+from .lr_scheduler import build_lr_scheduler as build_scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def build_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> LRScheduler:
 
 def add_solver_config(cfg: CN) -> None:
     """Keys of the training beside detectron2's ``SOLVER``."""
-    # "SGD" | "Adam" | "AdamW"
+    # "SGD" | "Adam" | "AdamW". SOLVER.LR_SCHEDULER_NAME, beside detectron2's:
+    # "WarmupLinearCosineLR"
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Gradient accumulation: parts of a batch that go through the model one after the other. Less
     # memory, the same step except for batch norm and losses that are not means over images.

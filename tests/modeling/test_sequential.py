@@ -5,6 +5,7 @@ import torch
 from search_model_contract import SearchModelContract
 
 from person_search.engine import PersonSearchCheckpointer
+from person_search.errors import ConfigError
 
 RETINANET = (
     *("MODEL.META_ARCHITECTURE", "SequentialSearch"),
@@ -27,7 +28,6 @@ class TestDetector(SearchModelContract):
             (out,) = model(scenes([[0]]))
         assert out["instances"].pred_embeds.shape == (0, model.embedding_dim)
 
-
     def test_it_detects_as_the_stock_retinanet(self, build, scenes):
         """The same losses and detections with the same weights; the embedder takes no part."""
         ours, stock = build(), build("MODEL.META_ARCHITECTURE", "RetinaNet")
@@ -37,23 +37,36 @@ class TestDetector(SearchModelContract):
         losses = [model.train()(inputs) for model in (ours, stock)]
         assert losses[0].keys() == losses[1].keys()
         assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
-        assert not any(p.requires_grad for p in ours.reid.parameters())
+        assert not any(p.requires_grad for p in ours.reid.head.parameters())
         with torch.no_grad():
             found, expected = (m.eval()(scenes([[1]]))[0]["instances"] for m in (ours, stock))
         assert torch.equal(found.pred_boxes.tensor, expected.pred_boxes.tensor)
         assert torch.equal(found.scores, expected.scores)
 
-    def test_replicas_start_as_copies_of_the_detectors_stages(self, build, tmp_path):
-        """From a file of the detector alone, such as tools/select_weights.py writes."""
-        model = build()
-        state = {k: v.clone().uniform_() if v.is_floating_point() else v
-                 for k, v in model.state_dict().items() if not k.startswith("reid.")}  # fmt: skip
-        torch.save({"model": state}, tmp_path / "detector.pth")
-        PersonSearchCheckpointer(model).load(str(tmp_path / "detector.pth"))
-        for stage in ("res4", "res5"):
-            ours = model.backbone.base.get_submodule(stage).state_dict()
-            for key, value in model.reid.net.get_submodule(stage).state_dict().items():
-                assert torch.equal(value, ours[key]) and value.data_ptr() != ours[key].data_ptr()
+    def test_frozen_layers_stay_frozen(self, build):
+        model = build("MODEL.BACKBONE.FREEZE_AT", 2)
+        frozen = [model.backbone.base.stem, model.backbone.base.res2]
+        assert not any(p.requires_grad for part in frozen for p in part.parameters())
+        assert all(p.requires_grad for p in model.backbone.base.res3.parameters())
+
+    def test_boxes_of_a_letterbox_are_in_pixels_of_the_frame(self, build, scenes):
+        """The square reaches further to the right and below; boxes stay where they are."""
+        model = build("MODEL.SEQUENTIAL.SQUARE", 256).eval()
+        inputs = scenes([[0]], height=128, width=256)
+        assert model.preprocess_image(inputs).tensor.shape == (1, 3, 256, 256)
+        inputs[0] |= {"height": 64, "width": 128}  # the frame is half as large as the input
+        with torch.no_grad():
+            found = model(inputs)[0]["instances"]
+        assert found.image_size == (64, 128) and len(found) > 1
+        assert (found.pred_boxes.tensor <= torch.tensor([128.0, 64, 128, 64])).all()
+
+    def test_a_picture_that_the_square_would_cut_off_is_refused(self, build, scenes):
+        with pytest.raises(ConfigError, match="128x96.*SQUARE 64: set INPUT.MAX_SIZE_TRAIN"):
+            build("MODEL.SEQUENTIAL.SQUARE", 64).eval()(scenes([[0]]))
+
+    def test_an_illegal_cut_is_refused(self, build):
+        with pytest.raises(ConfigError, match="SPLIT_AT is 'res5'; legal: res2, res3, res4"):
+            build("MODEL.BACKBONE.SPLIT_AT", "res5")
 
 
 class TestEmbedder(SearchModelContract):
@@ -79,3 +92,21 @@ class TestEmbedder(SearchModelContract):
         assert [*dict(model.reid.net.named_children())] == ["res3", "res4", "res5"][
             ["res2", "res3", "res4"].index(split_at) :
         ]
+
+    @pytest.mark.parametrize("split_at", ["res2", "res3", "res4"])
+    def test_replicas_start_as_copies_of_the_detectors_stages(self, build, tmp_path, split_at):
+        """From a checkpoint of the detector with another cut, or the same one."""
+        detector = build("MODEL.SEQUENTIAL.LEARNS", "detector")
+        for value in detector.state_dict().values():
+            if value.is_floating_point():
+                value.uniform_()
+        PersonSearchCheckpointer(detector, str(tmp_path)).save("detector")
+        at = ("MODEL.BACKBONE.SPLIT_AT", split_at, "MODEL.REID.IN_FEATURES", [split_at])
+        model = build(*at)
+        PersonSearchCheckpointer(model).load(str(tmp_path / "detector.pth"))
+        wanted = detector.backbone.base
+        for stage, replica in model.reid.net.named_children():
+            for key, value in replica.state_dict().items():
+                assert torch.equal(value, wanted.get_submodule(stage).state_dict()[key])
+                own = model.backbone.base.get_submodule(stage).state_dict()[key]
+                assert value.data_ptr() != own.data_ptr()

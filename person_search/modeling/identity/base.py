@@ -100,14 +100,16 @@ def build_identity_head(cfg, in_channels: dict[str, int]) -> IdentityHead:
 def add_identity_config(cfg: CN) -> None:
     """Keys of every identity head; ``MODEL.REID`` is there already."""
     # A name in IDENTITY_HEAD_REGISTRY: "SoftmaxHead" | "BagOfTricksHead" (also triplet and center
-    # loss) | "OIMHead" | "NormAwareHead" (NAE) | "SimSiamHead" (self-supervised)
+    # loss) | "OIMHead" | "NormAwareHead" (NAE) | "SimSiamHead" (self-supervised) |
+    # "TripletHead"
     cfg.MODEL.REID.HEAD = "SoftmaxHead"
     # Number of identities: classes of the classifier, rows of OIM's table. -1: the sum over
     # DATASETS.TRAIN, read from the data sets' metadata. 0: none (a test without the training data).
     cfg.MODEL.REID.NUM_IDS = -1
     # Weight of the identification loss (STL, Eq. 3: 1).
     cfg.MODEL.REID.LOSS_WEIGHT = 1.0
-    # Of OIMHead and NormAwareHead: size of the embedding, and how the maps of a box become vectors,
-    # also for the box predictor that shares them and for TailBoxHead. "avg" | "max"
+    # Of OIMHead, NormAwareHead and TripletHead: size of the embedding. Of the first two: how the
+    # maps of a box become vectors, also for the box predictor that shares them and for TailBoxHead.
+    # "avg" | "max"
     cfg.MODEL.REID.EMBEDDING_DIM = 256
     cfg.MODEL.REID.GLOBAL_POOLING = "avg"

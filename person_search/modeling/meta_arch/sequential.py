@@ -10,8 +10,8 @@ from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.retinanet import RetinaNet
 from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.structures import Boxes
-from torch import Tensor
+from detectron2.structures import Boxes, ImageList
+from torch import Tensor, nn
 
 from person_search.errors import ConfigError
 from person_search.precision import autocast, autocast_dtype
@@ -28,7 +28,9 @@ class SequentialSearch(SearchModel, RetinaNet):
     """A detector whose backbone is shared up to a stage, and replicas of the stages behind it.
 
     The two learn one after the other: the detector from boxes; then the embedder from persons, on
-    features of the detector, which stays as it is to the last bit.
+    features of the detector, which stays as it is to the last bit. While the detector learns, the
+    embedder has no stages of its own, but uses the detector's: its checkpoint is what the replicas
+    start from, wherever the cut is.
 
     Args:
         reid: the embedder; its net has the replicas.
@@ -48,16 +50,17 @@ class SequentialSearch(SearchModel, RetinaNet):
     ):
         super().__init__(**kwargs)
         self.reid, self.learns, self.test_dtype = reid, learns, test_dtype
-        for name, part in self.named_children():
-            part.requires_grad_((name == "reid") == (learns == "embedder"))
+        if learns == "detector":
+            for stage, _ in [*reid.net.named_children()]:
+                setattr(reid.net, stage, self.backbone.base.get_submodule(stage))
+        for part in self._at_rest():
+            part.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         learns = cfg.MODEL.SEQUENTIAL.LEARNS
         if learns not in PARTS:
-            raise ConfigError(
-                f"MODEL.SEQUENTIAL.LEARNS is {learns!r}; legal: {', '.join(PARTS)}"
-            )
+            raise ConfigError(f"MODEL.SEQUENTIAL.LEARNS is {learns!r}; legal: {', '.join(PARTS)}")
         ret = super().from_config(cfg)
         return {
             **ret,
@@ -71,12 +74,31 @@ class SequentialSearch(SearchModel, RetinaNet):
         """See :class:`.SearchModel`."""
         return self.reid.head.embedding_dim
 
+    def _at_rest(self) -> list[nn.Module]:
+        """The parts that do not learn."""
+        if self.learns == "detector":
+            return [self.reid.pooler, self.reid.head]
+        return [part for part in self.children() if part is not self.reid]
+
     def train(self, mode: bool = True) -> "SequentialSearch":
-        """As ``nn.Module``, but statistics of the part that does not learn rest."""
+        """As ``nn.Module``, but statistics of the parts that do not learn rest."""
         super().train(mode)
-        for name, part in self.named_children():
-            part.train(mode and (name == "reid") == (self.learns == "embedder"))
+        for part in self._at_rest():
+            part.eval()
         return self
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """As ``RetinaNet``; refuses pictures that a square of fixed side would cut off."""
+        square = self.backbone.padding_constraints.get("square_size", 0)
+        for x in batched_inputs:
+            height, width = x["image"].shape[-2:]
+            if 0 < square < max(height, width):
+                raise ConfigError(
+                    f"a picture of {width}x{height} pixels does not fit into a square of "
+                    f"MODEL.SEQUENTIAL.SQUARE {square}: set INPUT.MAX_SIZE_TRAIN and "
+                    "INPUT.MAX_SIZE_TEST to at most that"
+                )
+        return super().preprocess_image(batched_inputs)
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """See :class:`.SearchModel`; training needs ``instances``, as ``PersonSearchRCNN``."""
@@ -133,3 +155,6 @@ def add_sequential_config(cfg: CN) -> None:
     cfg.MODEL.SEQUENTIAL = CN()
     # What a training trains: "detector" | "embedder", which leaves the detector as it is
     cfg.MODEL.SEQUENTIAL.LEARNS = "detector"
+    # Side of the square that pictures are padded to, at the right and below; 0: no more than a
+    # batch needs. With the same number as INPUT.MIN_SIZE_* and MAX_SIZE_* it is a letterbox.
+    cfg.MODEL.SEQUENTIAL.SQUARE = 0
