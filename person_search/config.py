@@ -25,7 +25,9 @@ from .modeling.embedders.sampling import add_sampling_config
 from .modeling.identity.base import add_identity_config
 from .modeling.identity.oim import add_oim_config
 from .modeling.identity.softmax import add_softmax_config
+from .modeling.identity.toim import add_toim_config
 from .modeling.identity.triplet import add_triplet_config
+from .modeling.meta_arch.align_ps import add_align_ps_config
 from .modeling.meta_arch.binet_style import add_binet_config
 from .modeling.meta_arch.dkd_style import add_dkd_config
 from .modeling.meta_arch.hybrid.pretrainer import add_hybrid_config
@@ -37,9 +39,11 @@ from .precision import add_precision_config
 FAMILIES = (
     *(add_split_config, add_resnet_config, add_shufflenet_config, add_convnext_config),
     *(add_embedder_config, add_sampling_config),
-    *(add_identity_config, add_softmax_config, add_oim_config, add_triplet_config),
+    *(add_identity_config, add_softmax_config, add_oim_config),
+    *(add_toim_config, add_triplet_config),
     *(add_shared_heads_config, add_seqnet_config),
-    *(add_binet_config, add_dkd_config, add_hybrid_config, add_sequential_config),
+    *(add_binet_config, add_dkd_config, add_hybrid_config),
+    *(add_align_ps_config, add_sequential_config),
     *(add_frames_config, add_crops_config, add_hybrid_data_config),
     *(add_precision_config, add_solver_config, add_evaluation_config),
 )
@@ -72,8 +76,9 @@ def add_person_search_config(cfg: CN) -> None:
 
     * ``MODEL.META_ARCHITECTURE``: "PersonSearchRCNN" | "ReIDBaseline" (crops alone) | "BINetStyle",
       "DKDStyle" (scenes, and persons cut out of them; a test needs scenes only) |
-      "HybridPretrainer" | "SequentialSearch" (RetinaNet, then an embedder on its maps). BINetStyle
-      and DKDStyle are re-implementations from descriptions.
+      "HybridPretrainer" | "SequentialSearch" (RetinaNet, then an embedder on its maps) | "AlignPS"
+      (anchor-free: locations, no RoIs). BINetStyle and DKDStyle are re-implementations from
+      descriptions.
     * ``MODEL.BACKBONE.NAME``: "build_split_backbone" | "build_split_fpn_backbone" (of
       SequentialSearch).
     * ``MODEL.ROI_HEADS.NAME``: "SearchROIHeads" (a box head beside the embedder) | "SharedROIHeads"

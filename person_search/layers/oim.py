@@ -4,6 +4,8 @@ Shape shorthand in this module:
     R: number of persons; D: embedding size; L: number of identities; Q: length of the queue
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,13 +35,25 @@ class OIMLoss(nn.Module):
         dim: D.
         momentum: share of the old row, in [0, 1].
         scale: inverse temperature of the softmax.
+        queue_scale: that of the queue, where it has another one (AlignPS).
+        criterion: the mean loss of logits (R, L + Q) and targets (R,), R > 0; cross entropy, as
+            above, or its focal form (AlignPS).
     """
 
     def __init__(
-        self, num_ids: int, queue_size: int, dim: int, momentum: float = 0.5, scale: float = 30.0
+        self,
+        num_ids: int,
+        queue_size: int,
+        dim: int,
+        momentum: float = 0.5,
+        scale: float = 30.0,
+        queue_scale: float | None = None,
+        criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ):
         super().__init__()
         self.momentum, self.scale = momentum, scale
+        self.queue_share = 1.0 if queue_scale is None else queue_scale / scale
+        self.criterion = criterion
         self.register_buffer("table", torch.zeros(num_ids, dim))
         self.register_buffer("queue", torch.zeros(queue_size, dim))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
@@ -77,7 +91,7 @@ class OIMLoss(nn.Module):
             targets = torch.where(targets >= 0, targets, logits.shape[1])
             logits = torch.cat([logits, own[:, None]], dim=1)
         # The mean over nothing is not a number.
-        loss = F.cross_entropy(logits, targets) if len(targets) else logits.sum() * 0.0
+        loss = self.criterion(logits, targets) if len(targets) else logits.sum() * 0.0
         if self.training:
             self._learn(*gather_rows(embeddings.detach(), ids))
         return loss
@@ -86,7 +100,7 @@ class OIMLoss(nn.Module):
         """Unit embeddings (R, D) to (R, L + Q) float32 logits of the identities and the queue."""
         with torch.autocast(embeddings.device.type, enabled=False):
             # A copy: the gradient belongs to the rows as they were before they learn.
-            rows = torch.cat([self.table, self.queue])
+            rows = torch.cat([self.table, self.queue * self.queue_share])
             return self.scale * embeddings.float() @ rows.T
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from person_search.labels import BACKGROUND, UNLABELED
 from person_search.layers.gather import gather_rows
+from person_search.layers.id_losses import FocalCrossEntropy
 from person_search.layers.oim import OIMLoss
 
 DIM = 6
@@ -63,6 +64,18 @@ def test_by_hand():
     torch.testing.assert_close(loss.table, table)
     torch.testing.assert_close(loss.queue, torch.tensor([[0.8, 0.6], [0.0, 0.0]]))
     assert loss.position.item() == 1
+
+
+def test_focal_with_another_scale_of_the_queue_by_hand():
+    """AlignPS: -(1 - p)^2 log p; similarities with the table times 3, with the queue times 2."""
+    criterion = FocalCrossEntropy(gamma=2.0)
+    loss = OIMLoss(1, 1, 2, scale=3.0, queue_scale=2.0, criterion=criterion).train()
+    loss.table[0], loss.queue[0] = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    value = loss(torch.tensor([[0.6, 0.8], [0.0, 1.0]]), torch.tensor([0, UNLABELED]))
+    p = math.exp(1.8) / (math.exp(1.8) + math.exp(1.6))
+    assert value.item() == pytest.approx(-((1 - p) ** 2) * math.log(p))
+    assert loss.queue.tolist() == [[0.0, 1.0]]  # what is remembered has no scale
+    assert loss(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)) == 0
 
 
 def one_by_one(loss: OIMLoss, embeddings: Tensor, ids: list[int]) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from torch import nn
 
 from person_search import add_person_search_config
 from person_search.config_files import BASE_KEY, CONFIGS, config_names, load_config_file
-from person_search.modeling.meta_arch.reid_baseline import ReIDBaseline
 
 FILES = [CONFIGS / name for name in config_names()]
 
@@ -47,7 +46,7 @@ def test_every_config_builds():
     assert 20 < len(of_model) < len(FILES)
     for path in of_model.values():
         model = built(path, num_ids=7)
-        head = (model if isinstance(model, ReIDBaseline) else model.roi_heads).reid.head
+        head = getattr(model, "roi_heads", model).reid.head
         state = head.state_dict()
         tables = [state[k] for k in ("classifier.weight", "oim.table") if k in state]
         assert all(len(table) == 7 for table in tables), path
@@ -58,6 +57,8 @@ def test_a_method_is_one_model_on_all_data_sets(name):
     models = [load(CONFIGS / data / name).MODEL for data in ("PRW", "CUHK-SYSU", "PoseTrack21")]
     for model in models:
         model.REID.OIM.QUEUE_SIZE = 5000  # of the data set
+        if name == "align_ps.yaml":  # so are the authors' weights of the losses
+            model.REID.OIM.SCALE, model.REID.TOIM.TRIPLET_WEIGHT = 10.0, 1.0
     assert models[0] == models[1] == models[2]
 
 
@@ -123,7 +124,7 @@ def test_every_config_survives_being_written_and_read(path, tmp_path):
 
 def test_there_are_configs_of_every_variant_for_all_data_sets():
     variants = ("baseline", "baseline_mrfp", "stl", "stl_mrfp", "oim", "nae", "seqnet")
-    variants += ("binet_style", "dkd_style")
+    variants += ("binet_style", "dkd_style", "align_ps")
     for folder in ("PRW", "CUHK-SYSU", "PoseTrack21", "Street"):
         assert {p.stem for p in (CONFIGS / folder).iterdir()} >= {*variants}
 
@@ -189,6 +190,36 @@ def test_what_the_authors_of_nae_and_seqnet_fix(data, queue, name):
     assert model.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT == (1.0 if name == "oim" else 10.0)
     assert model.SECOND_STAGE.BBOX_REG_LOSS_WEIGHT == 1.0
     assert cfg.TEST.SEARCH.SCORE_WEIGHTING == (name != "oim")
+
+
+@pytest.mark.parametrize(
+    "data, decay, scale, triplet, thresh",
+    [("PRW", 1e-3, 15.0, 0.0, 0.15), ("CUHK-SYSU", 1e-4, 10.0, 1.0, 0.2)],
+)
+def test_what_the_authors_of_align_ps_fix(data, decay, scale, triplet, thresh):
+    cfg = load(CONFIGS / data / "align_ps.yaml")
+    reid, solver = cfg.MODEL.REID, cfg.SOLVER
+    assert (reid.OIM.SCALE, reid.TOIM.QUEUE_SCALE, reid.TOIM.TRIPLET_WEIGHT) == (scale, 10, triplet)
+    assert (reid.OIM.QUEUE_SIZE, reid.EMBEDDING_DIM) == (500 if data == "PRW" else 5000, 256)
+    assert cfg.MODEL.RESNETS.NORM == "FrozenBN" and cfg.MODEL.BACKBONE.FREEZE_AT == 2
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.BIAS_LR_FACTOR) == (4, 0.001, 2.0)
+    assert (solver.EPOCHS, tuple(solver.STEP_EPOCHS)) == (24, (16, 22))
+    assert (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_BIAS) == (decay, 0.0)
+    assert solver.CLIP_GRADIENTS.CLIP_VALUE == 35.0
+    assert tuple(cfg.INPUT.MIN_SIZE_TRAIN) == (400, 600, 800, 900, 1000, 1200)
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (900, 1500)
+    model = cfg.MODEL
+    assert (model.ROI_HEADS.SCORE_THRESH_TEST, model.ROI_HEADS.NMS_THRESH_TEST) == (0.05, 0.5)
+    assert (model.RPN.PRE_NMS_TOPK_TEST, cfg.TEST.DETECTIONS_PER_IMAGE) == (1000, 100)
+    assert cfg.TEST.SEARCH.SCORE_THRESH == thresh
+
+
+def test_what_the_levels_of_align_ps_are_made_of():
+    """P3 of three laterals, P4 of two, P5 of one."""
+    model = built(CONFIGS / "CUHK-SYSU" / "align_ps.yaml")
+    assert [layer.conv.in_channels for layer in model.neck.laterals] == [512, 1024, 2048]
+    assert [layer.conv.in_channels for layer in model.neck.outputs] == [768, 512, 256]
+    assert {layer.conv.out_channels for layer in model.neck.outputs} == {256}
 
 
 def test_the_parts_of_the_c4_models_have_the_size_of_the_papers():

@@ -37,6 +37,12 @@ class TestSeqNet(SearchModelContract):
     losses = BOX_LOSSES | {"loss_oim", "loss_cls_first", "loss_box_reg_first"}
 
 
+class TestAlignPS(SearchModelContract):
+    config = "Street/align_ps.yaml"
+    name = "AlignPS"
+    losses = {"loss_cls", "loss_box_reg", "loss_centerness", "loss_oim", "loss_triplet"}
+
+
 class TestBINetStyle(SearchModelContract):
     config = "Street/binet_style.yaml"
     name = "BINetStyle"

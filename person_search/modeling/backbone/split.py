@@ -190,7 +190,7 @@ def build_split_backbone(cfg, input_shape: ShapeSpec) -> SplitBase:
 def add_split_config(cfg: CN) -> None:
     """Keys of every backbone that is cut in two."""
     # Last stage of the base that detector and embedder share; later stages form the identification
-    # net of the embedder. "res2" | "res3" | "res4"
+    # net of the embedder. "res2" | "res3" | "res4" | "res5" (the whole backbone: AlignPS)
     cfg.MODEL.BACKBONE.SPLIT_AT = "res3"
     # Architecture that build_split_backbone cuts, a name in SPLIT_ARCHITECTURE_REGISTRY:
     # "SplitResNet" | "SplitShuffleNetV1" | "SplitShuffleNetV2" | "SplitConvNeXt". All of them read

@@ -1,1 +1,1 @@
-from . import oim, simsiam, softmax, triplet  # noqa: F401  (registers the heads)
+from . import oim, simsiam, softmax, toim, triplet  # noqa: F401  (registers the heads)

@@ -7,6 +7,7 @@ Shape shorthand in this module:
 from abc import ABC, abstractmethod
 
 from detectron2.config import CfgNode as CN
+from detectron2.structures import Instances
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
@@ -91,6 +92,21 @@ def require_known_ids(person_ids: Tensor, num_ids: int) -> None:
         )
 
 
+def require_person_ids(targets: list[Instances], part: str) -> None:
+    """Raises ConfigError where annotated persons lack the field ``gt_person_ids``.
+
+    Args:
+        targets: of each image.
+        part: what needs it.
+    """
+    if any(len(x) > 0 and not x.has("gt_person_ids") for x in targets):
+        raise ConfigError(
+            f"{part} got persons without gt_person_ids: make the inputs with "
+            "person_search.data.PersonSearchMapper(cfg, True), since detectron2's own mapper "
+            "leaves out the person_id of an annotation"
+        )
+
+
 def build_identity_head(cfg, in_channels: dict[str, int]) -> IdentityHead:
     """The head that ``MODEL.REID.HEAD`` names."""
     head = look_up(IDENTITY_HEAD_REGISTRY, cfg.MODEL.REID.HEAD, "MODEL.REID.HEAD")
@@ -100,16 +116,16 @@ def build_identity_head(cfg, in_channels: dict[str, int]) -> IdentityHead:
 def add_identity_config(cfg: CN) -> None:
     """Keys of every identity head; ``MODEL.REID`` is there already."""
     # A name in IDENTITY_HEAD_REGISTRY: "SoftmaxHead" | "BagOfTricksHead" (also triplet and center
-    # loss) | "OIMHead" | "NormAwareHead" (NAE) | "SimSiamHead" (self-supervised) |
-    # "TripletHead"
+    # loss) | "OIMHead" | "NormAwareHead" (NAE) | "TOIMHead" (AlignPS) | "TripletHead" |
+    # "SimSiamHead" (self-supervised)
     cfg.MODEL.REID.HEAD = "SoftmaxHead"
     # Number of identities: classes of the classifier, rows of OIM's table. -1: the sum over
     # DATASETS.TRAIN, read from the data sets' metadata. 0: none (a test without the training data).
     cfg.MODEL.REID.NUM_IDS = -1
     # Weight of the identification loss (STL, Eq. 3: 1).
     cfg.MODEL.REID.LOSS_WEIGHT = 1.0
-    # Of OIMHead, NormAwareHead and TripletHead: size of the embedding. Of the first two: how the
-    # maps of a box become vectors, also for the box predictor that shares them and for TailBoxHead.
-    # "avg" | "max"
+    # Size of the embedding of OIMHead, NormAwareHead, TOIMHead and TripletHead. GLOBAL_POOLING, of
+    # the first two: how the maps of a box become vectors, also for the box predictor that shares
+    # them and for TailBoxHead. "avg" | "max"
     cfg.MODEL.REID.EMBEDDING_DIM = 256
     cfg.MODEL.REID.GLOBAL_POOLING = "avg"

@@ -1,4 +1,5 @@
 from . import (  # noqa: F401  (registers)
+    align_ps,
     binet_style,
     dkd_style,
     hybrid,

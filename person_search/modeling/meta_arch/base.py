@@ -5,6 +5,7 @@ Shape shorthand in this module:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from detectron2.structures import Boxes, Instances, pairwise_iou
@@ -52,6 +53,32 @@ class SearchModel(nn.Module, ABC):
             boxes.scale(found.image_size[1] / width, found.image_size[0] / height)
             embeds.append(embeddings_of_nearest(found, boxes))
         return embeds
+
+    @staticmethod
+    def answer_given_boxes(
+        batched_inputs: list[dict],
+        outputs: list[dict],
+        embed: Callable[[list[Boxes]], list[Tensor]],
+    ) -> list[dict]:
+        """The outputs, with the embeddings of the boxes that their inputs hold.
+
+        Args:
+            batched_inputs: as for :meth:`forward`.
+            outputs: one dict per input, changed in place.
+            embed: the embeddings (n, D) of boxes, per image, on the device of the detections.
+        """
+        for key, embeds_key in GIVEN_BOXES.items():
+            if not any(key in x for x in batched_inputs):
+                continue
+            none = torch.zeros(0, 4)
+            boxes = [
+                Boxes(x.get(key, none).to(out["instances"].scores.device))
+                for x, out in zip(batched_inputs, outputs, strict=True)
+            ]
+            for x, out, embeds in zip(batched_inputs, outputs, embed(boxes), strict=True):
+                if key in x:
+                    out[embeds_key] = embeds
+        return outputs
 
 
 def embeddings_of_nearest(found: Instances, boxes: Boxes) -> Tensor:

@@ -7,7 +7,6 @@ from detectron2.structures import Boxes
 from torch import Tensor
 
 from person_search.precision import autocast, autocast_dtype
-from person_search.structures import GIVEN_BOXES
 
 from .base import SearchModel
 
@@ -58,15 +57,6 @@ class PersonSearchRCNN(SearchModel, GeneralizedRCNN):
         proposals, _ = self.proposal_generator(images, features, None)
         instances, _ = self.roi_heads(images, features, proposals, None)
         outputs = self._postprocess(instances, batched_inputs, images.image_sizes)
-
-        for key, embeds_key in GIVEN_BOXES.items():
-            if not any(key in x for x in batched_inputs):
-                continue
-            none = torch.zeros(0, 4)
-            boxes = [Boxes(x.get(key, none).to(self.device)) for x in batched_inputs]
-            for x, out, embeds in zip(
-                batched_inputs, outputs, self.roi_heads.embed(features, boxes), strict=True
-            ):
-                if key in x:
-                    out[embeds_key] = embeds
-        return outputs
+        return self.answer_given_boxes(
+            batched_inputs, outputs, lambda boxes: self.roi_heads.embed(features, boxes)
+        )

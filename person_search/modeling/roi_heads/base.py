@@ -7,10 +7,10 @@ from detectron2.modeling.roi_heads import ROIHeads
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from person_search.errors import ConfigError
 from person_search.labels import BACKGROUND
 
 from ..embedders.base import Embedder
+from ..identity.base import require_person_ids
 
 
 class EmbeddingROIHeads(ROIHeads, ABC):
@@ -69,12 +69,7 @@ class EmbeddingROIHeads(ROIHeads, ABC):
         Raises:
             ConfigError: the targets lack ``gt_person_ids``.
         """
-        if any(len(x) > 0 and not x.has("gt_person_ids") for x in targets):
-            raise ConfigError(
-                f"{type(self).__name__} got persons without gt_person_ids: make the inputs with "
-                "person_search.data.PersonSearchMapper(cfg, True), since detectron2's own mapper "
-                "leaves out the person_id of an annotation"
-            )
+        require_person_ids(targets, type(self).__name__)
         proposals = super().label_and_sample_proposals(proposals, targets)
         for sampled in proposals:
             background = sampled.gt_classes == self.num_classes

@@ -1,0 +1,1 @@
+"""Detectors: what finds the persons of a picture."""
