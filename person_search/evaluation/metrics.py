@@ -108,6 +108,8 @@ def evaluate_search(
 ) -> SearchMetrics:
     """Search every query in its gallery.
 
+    A query whose embedding is a row of zeros, since the model did not find its person, has AP 0.
+
     Args:
         results: detections and queries.
         galleries: where to search; None takes the gallery that the file asks for.
@@ -137,6 +139,8 @@ def evaluate_search(
     pair_target, pair_det = overlapping_pairs(galleries, found)
     pair_bounds = np.searchsorted(pair_target, galleries.target_offsets)
     n_queries = len(results.query_ids)
+    # As like one detection as any other, in whatever order: it finds nothing.
+    unembedded = ~np.asarray(results.query_embs).any(axis=1)
     similarities = [np.zeros(0, np.float32)]
     at_or_above = [np.zeros(0, np.int64)]
     # Rank of the first hit at best, in gallery order, at worst; without a hit beyond every k.
@@ -150,6 +154,8 @@ def evaluate_search(
             rerank_with_context(row, context, found.embeddings, found.offsets, cbgm.k1)
         pairs = slice(*pair_bounds[q : q + 2])
         dets = true_positives(row, pair_target[pairs], pair_det[pairs])
+        if unembedded[q]:
+            dets = dets[:0]
         similarities.append(row[dets])
         at_or_above.append(count_at_or_above(row, row[dets]))
         if len(dets):
@@ -173,6 +179,7 @@ def evaluate_search(
         "cbgm": None if cbgm is None else asdict(cbgm),
         "rerank": None if rerank is None else asdict(rerank),
         "n_queries": n_queries,
+        "n_unembedded": int(unembedded.sum()),
         "n_undefined": int(np.isnan(ap).sum()),
     }
     return SearchMetrics(ap=ap, hits=stable, hits_lo=worst, hits_hi=best, protocol=protocol)

@@ -32,6 +32,8 @@ def describe(protocol: Mapping) -> str:
         parts.append(words.format(**protocol["rerank"]))
     if protocol["adapted"]:
         parts.append(protocol["adapted"])
+    if protocol["n_unembedded"]:
+        parts.append(f"{protocol['n_unembedded']} queries whose person was not found, with AP 0")
     if protocol["n_undefined"]:
         parts.append(f"{protocol['n_undefined']} queries without a target left out")
     return "; ".join(parts)

@@ -100,6 +100,11 @@ def random_results(rng: np.random.Generator, lists: bool, coarse: bool = True) -
             return (rng.integers(-2, 3, (n, dim)) / 2).astype(np.float32)
         return rng.standard_normal((n, dim)).astype(np.float32)
 
+    def found(rows: np.ndarray) -> np.ndarray:
+        """A row of zeros says that the model did not find the person."""
+        rows[~rows.any(axis=1)] = 1.0
+        return rows
+
     query_frame = rng.integers(-1, n_frames, n_queries)
     gallery = GalleryRule.OTHER_FRAMES
     if lists:
@@ -127,7 +132,7 @@ def random_results(rng: np.random.Generator, lists: bool, coarse: bool = True) -
         query_boxes=boxes(n_queries),
         query_ids=rng.integers(0, 2, n_queries),
         query_cam=rng.integers(1, 3, n_queries),
-        query_embs=embeddings(n_queries),
+        query_embs=found(embeddings(n_queries)),
         qctx_offsets=np.cumsum([0, *n_context]),
         qctx_dets=np.c_[context, np.ones(len(context))],
         qctx_embs=embeddings(n_context.sum()),

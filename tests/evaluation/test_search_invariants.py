@@ -17,6 +17,7 @@ from person_search.evaluation import (
     protocol_arrays,
     resolve_galleries,
 )
+from person_search.evaluation.report import describe
 from person_search.evaluation.segments import count_at_or_above
 from person_search.protocols import GalleryRule, SearchProtocol
 
@@ -212,6 +213,16 @@ def test_queries_without_targets_are_left_out_and_counted():
     found = evaluate_search(results)
     assert np.isnan(found.ap[0]) and found.protocol["n_undefined"] == 1
     assert all(np.isnan(value) for value in found.summary().values())
+
+
+def test_a_query_whose_person_was_not_found_has_ap_0_and_is_counted():
+    """Its row of zeros is as like the one detection as anything, which is no hit."""
+    results = scene([Frame("A", [(G, 7)], [(G, 0.8)])])
+    results = replace(results, query_embs=np.zeros_like(results.query_embs))
+    found = evaluate_search(results)
+    assert found.ap[0] == 0 and not found.hits_hi.any()
+    assert found.protocol["n_unembedded"] == 1 and found.protocol["n_undefined"] == 0
+    assert "1 queries whose person was not found, with AP 0" in describe(found.protocol)
 
 
 @pytest.mark.parametrize("kind", ["rule", "lists"])
