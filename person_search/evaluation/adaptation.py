@@ -88,6 +88,11 @@ class Adaptation:
         centered = _unit(embeds - self.means[place].astype(np.float32))
         return _unit(centered @ self.transform.astype(np.float32))
 
+    def at_cameras(self, embeds: np.ndarray, cameras: np.ndarray) -> "Adaptation":
+        """The same transform with the means of other cameras, those of (N, D) other rows."""
+        names, camera = np.unique(cameras, return_inverse=True)
+        return replace(self, cameras=names, means=_camera_means(embeds, camera, len(names)))
+
     def describe(self) -> str:
         """What it was fitted on, in one line."""
         fitted = f"{self.rows} rows, {len(self.cameras)} cameras, {self.pairs} pairs"
@@ -156,7 +161,9 @@ def fit_adaptation(
     )
 
 
-def adapt_results(results: SearchResults, det_thresh: float = 0.5) -> SearchResults:
+def adapt_results(
+    results: SearchResults, det_thresh: float = 0.5, adaptation: Adaptation | None = None
+) -> SearchResults:
     """The results with embeddings that are adapted to the gallery, fitted without any label.
 
     It is fitted on the detections of all frames, those of the queries' own frames among them, as a
@@ -165,10 +172,15 @@ def adapt_results(results: SearchResults, det_thresh: float = 0.5) -> SearchResu
     Args:
         results: of any model.
         det_thresh: detections with a lower score are not searched, and not fitted on.
+        adaptation: of another gallery, whose transform is taken; None: fit one to the results.
     """
     frame = segment_of_row(results.det_offsets)
     kept = results.dets[:, 4] >= det_thresh
-    found = fit_adaptation(results.det_embs[kept], results.frame_cam[frame[kept]], frame[kept])
+    embeds, cameras = results.det_embs[kept], results.frame_cam[frame[kept]]
+    if adaptation is None:
+        found = fit_adaptation(embeds, cameras, frame[kept])
+    else:
+        found = adaptation.at_cameras(embeds, cameras)
     gt_embs, qctx_embs = results.gt_embs, results.qctx_embs
     if gt_embs is not None:
         gt_embs = found.apply(gt_embs, results.frame_cam[segment_of_row(results.gt_offsets)])

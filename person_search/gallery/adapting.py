@@ -13,9 +13,11 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -28,13 +30,18 @@ from .persons import Filter, Matches, Persons
 if TYPE_CHECKING:  # reading pictures is not needed to say what a gallery holds
     from .queries import Query
 
-FORMAT = 1
+FORMAT = 2
 NOTE = "adaptation"
-PART_NOTE = "adaptation:"
-"""Names of the notes: what the transform is, and the parts of it (prefix + number)."""
+PART_NOTE = "adapted:"
+"""Names of the notes: which version is in force, and the parts of each version (prefix, version,
+number). The parts are written before the note that puts them in force, and old ones are deleted
+after it, so that a search always finds one whole adaptation."""
 
 PART = 60_000
 """Characters of a part: Milvus takes 65,535."""
+
+VERSION = re.compile("[0-9a-f]{8}")
+"""What a version looks like; it becomes part of the name of a file."""
 
 NO_CAMERA = "\0"
 """Of a query: no camera of a gallery is called so, so that it gets the gallery's mean."""
@@ -114,10 +121,21 @@ def adapt_gallery(gallery: GalleryIndex) -> Adaptation:
     persons = Persons.concatenate(parts) if parts else Persons.none(gallery.model.dim)
     films = persons.picture.astype(str)
     found = fit_adaptation(persons.embed, persons.camera.astype(str), films, persons.seconds)
-    forget_adaptation(gallery)
     if found.changes:
         _write(gallery, found)
+    else:
+        forget_adaptation(gallery)
     return found
+
+
+def adaptation_version(gallery: GalleryIndex) -> str | None:
+    """The version of a gallery's adaptation, or None where it has none.
+
+    Raises:
+        GalleryError: its note is damaged, or of a newer version of this program.
+    """
+    about = _read_note(gallery)
+    return None if about is None else about["version"]
 
 
 def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
@@ -126,10 +144,45 @@ def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
     Raises:
         GalleryError: it is damaged, was not written to its end, or is of a newer version.
     """
+    about = _read_note(gallery)
+    while about is not None:
+        try:
+            return GalleryAdaptation(about["version"], _read_parts(gallery, about))
+        except (ValueError, LookupError, TypeError, OSError, BadZipFile) as error:
+            # Another process may have fitted it anew since the note was read.
+            before, about = about, _read_note(gallery)
+            if about == before:
+                raise _damaged(gallery, error) from error
+    return None
+
+
+def _read_parts(gallery: GalleryIndex, about: dict) -> Adaptation:
+    prefix = f"{PART_NOTE}{about['version']}:"
+    parts = gallery.read_notes(prefix)
+    data = base64.b64decode("".join(parts[f"{prefix}{i:06}"] for i in range(about["parts"])))
+    if _digest(data) != about["version"]:
+        raise ValueError("its parts are not what was written")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        found = Adaptation.from_arrays(dict(arrays))
+    if found.transform.shape != (gallery.model.dim,) * 2:
+        raise ValueError(f"it is for embeddings of size {len(found.transform)}")
+    return found
+
+
+def forget_adaptation(gallery: GalleryIndex) -> bool:
+    """Search with the embeddings of the model again; whether there was an adaptation."""
+    there_was = NOTE in gallery.read_notes(NOTE)
+    # The note goes first: without it the parts mean nothing.
+    gallery.delete_notes([NOTE])
+    gallery.delete_notes(list(gallery.read_notes(PART_NOTE)))
+    return there_was
+
+
+def _read_note(gallery: GalleryIndex) -> dict | None:
+    """Version and number of parts of the adaptation that is in force."""
     text = gallery.read_notes(NOTE).get(NOTE)
     if text is None:
         return None
-    remedy = "run person-search adapt again, or with --undo"
     try:
         about = json.loads(text)
         if about["format"] > FORMAT:
@@ -137,28 +190,20 @@ def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
                 f"{gallery.uri} was adapted by a newer version of this program: update it, or "
                 "run person-search adapt with --undo"
             )
-        parts = gallery.read_notes(PART_NOTE)
-        data = base64.b64decode("".join(parts[f"{PART_NOTE}{i:06}"] for i in range(about["parts"])))
-        if _digest(data) != about["version"]:
-            raise ValueError("its parts are not of one fit")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = Adaptation.from_arrays(dict(arrays))
-        if found.transform.shape != (gallery.model.dim,) * 2:
-            raise ValueError(f"it is for embeddings of size {len(found.transform)}")
-    except (ValueError, LookupError, TypeError, OSError) as error:
-        raise GalleryError(
-            f"the adaptation of {gallery.uri} is damaged ({error}): {remedy}"
-        ) from error
-    return GalleryAdaptation(about["version"], found)
+        if about["format"] < FORMAT:
+            raise ValueError("it was made by an older version of this program")
+        if not VERSION.fullmatch(about["version"]) or type(about["parts"]) is not int:
+            raise ValueError("its note is not one")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _damaged(gallery, error) from error
+    return about
 
 
-def forget_adaptation(gallery: GalleryIndex) -> bool:
-    """Search with the embeddings of the model again; whether there was an adaptation."""
-    notes = [name for name in gallery.read_notes(NOTE) if name == NOTE or PART_NOTE in name]
-    # The note goes first: without it the parts mean nothing.
-    gallery.delete_notes([name for name in notes if name == NOTE])
-    gallery.delete_notes([name for name in notes if name != NOTE])
-    return NOTE in notes
+def _damaged(gallery: GalleryIndex, reason: Exception) -> GalleryError:
+    return GalleryError(
+        f"the adaptation of {gallery.uri} cannot be read ({reason}): run person-search adapt "
+        f"{gallery.uri} again, or with --undo"
+    )
 
 
 def _write(gallery: GalleryIndex, found: Adaptation) -> None:
@@ -166,11 +211,14 @@ def _write(gallery: GalleryIndex, found: Adaptation) -> None:
     arrays = found.arrays()
     small = {name: arrays[name].astype(np.float32) for name in ("means", "transform")}
     np.savez(file, **{**arrays, **small})
-    text = base64.b64encode(file.getvalue()).decode()
+    version, text = _digest(file.getvalue()), base64.b64encode(file.getvalue()).decode()
+    prefix = f"{PART_NOTE}{version}:"
     parts = [text[i : i + PART] for i in range(0, len(text), PART)]
-    gallery.write_notes({f"{PART_NOTE}{i:06}": part for i, part in enumerate(parts)})
-    about = {"format": FORMAT, "version": _digest(file.getvalue()), "parts": len(parts)}
+    gallery.write_notes({f"{prefix}{i:06}": part for i, part in enumerate(parts)})
+    about = {"format": FORMAT, "version": version, "parts": len(parts)}
     gallery.write_notes({NOTE: json.dumps(about)})
+    old = [name for name in gallery.read_notes(PART_NOTE) if not name.startswith(prefix)]
+    gallery.delete_notes(old)
 
 
 def _digest(data: bytes) -> str:

@@ -2,7 +2,9 @@
 
 A calibration is a small JSON file beside the weights, ``model_final.calibration.json``, that the
 command ``calibrate`` writes. It says what similarity is enough in a gallery of a given size for a
-given rate of false alarms (:mod:`person_search.evaluation.open_set`).
+given rate of false alarms (:mod:`person_search.evaluation.open_set`). Similarities in an adapted
+gallery are others, so each version of an adaptation has a file of its own,
+``model_final.1f0c93ab.calibration.json``.
 """
 
 import json
@@ -20,11 +22,16 @@ from person_search.evaluation import (
     OpenSetCurve,
     OpenSetScores,
     SearchResults,
+    adapt_results,
     fit_open_set,
     open_set_scores,
 )
 from person_search.files import atomic_write
 from person_search.structures import GalleryModel, Searcher
+
+from .adapting import GalleryAdaptation
+from .engines import GalleryIndex
+from .persons import Filter
 
 MODEL_FIELDS = ("weights_hash", "config_hash", "score_thresh", "dim")
 """What has to be as it was; of :class:`GalleryModel`."""
@@ -41,6 +48,7 @@ class Threshold:
         data: the data set that it was fitted on.
         detection_rate: share of the present persons that were found there at that similarity.
         extrapolated: from higher rates, or from smaller galleries, than could be counted there.
+        adaptation: version of the gallery's adaptation that it was set for; None: of none.
     """
 
     similarity: float
@@ -49,6 +57,7 @@ class Threshold:
     data: str | None = None
     detection_rate: float | None = None
     extrapolated: bool | None = None
+    adaptation: str | None = None
 
     def __str__(self) -> str:
         if self.false_alarm_rate is None:
@@ -61,8 +70,8 @@ class Threshold:
         )
 
 
-Thresholds = Callable[[int], Threshold]
-"""By the number of persons that are searched."""
+Thresholds = Callable[[GalleryIndex, Filter], Threshold]
+"""By the gallery, and the filter that says which of its persons are searched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +84,7 @@ class Calibration:
         queries, persons, frames: their numbers in the data set.
         false_alarm_rate: default rate, used where the caller gives none.
         curve: thresholds by rate and size.
+        adaptation: version of the adaptation whose similarities these are; None: of none.
     """
 
     model: dict
@@ -84,6 +94,7 @@ class Calibration:
     frames: int
     false_alarm_rate: float
     curve: OpenSetCurve
+    adaptation: str | None = None
 
     def threshold(self, gallery: int, false_alarm_rate: float | None = None) -> Threshold:
         """The threshold for a gallery of that number of persons.
@@ -107,11 +118,12 @@ class Calibration:
             data=self.data,
             detection_rate=self.curve.detection_rate(similarity),
             extrapolated=not self.curve.is_counted(rate, gallery),
+            adaptation=self.adaptation,
         )
 
     def save(self, model: GalleryModel) -> Path:
         """Write the file beside the weights; a reader sees the old one or the whole new one."""
-        path = calibration_path(model)
+        path = calibration_path(model, self.adaptation)
         content = {**vars(self), "curve": self.curve.as_dict()}
         try:
             with atomic_write(path) as temporary:
@@ -121,17 +133,25 @@ class Calibration:
         return path
 
     @classmethod
-    def load(cls, model: GalleryModel) -> "Calibration":
+    def load(
+        cls, model: GalleryModel, adaptation: str | None = None, gallery: str = ""
+    ) -> "Calibration":
         """The calibration beside the weights.
 
         Args:
             model: what the gallery was made with; its path is one that the user named.
+            adaptation: version of the gallery's adaptation; None: it is not adapted.
+            gallery: its address, for the command that an error names.
 
         Raises:
-            CalibrationError: there is none, it cannot be read, or it is of another model.
+            CalibrationError: there is none, it cannot be read, or it is of another model or of
+                another version.
         """
-        path = calibration_path(model)
+        path = calibration_path(model, adaptation)
         to_make = "make one with person-search calibrate --data DATASET"
+        if adaptation is not None:
+            to_make += f" --gallery {gallery}"
+        of_version = "" if adaptation is None else f" for version {adaptation} of the adaptation"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**{**content, "curve": OpenSetCurve.from_dict(content["curve"])})
@@ -142,9 +162,11 @@ class Calibration:
             for name in ("queries", "persons", "frames"):
                 if type(getattr(found, name)) is not int:
                     raise TypeError(f"{name} must be a whole number")
+            if found.adaptation != adaptation:
+                raise ValueError(f"it is of version {found.adaptation} of an adaptation")
         except FileNotFoundError:
             raise CalibrationError(
-                f"{model.weights} has no calibration ({path}): {to_make}"
+                f"{model.weights} has no calibration{of_version} ({path}): {to_make}"
             ) from None
         except (
             OSError,
@@ -163,12 +185,16 @@ class Calibration:
         return found
 
 
-def calibration_path(model: GalleryModel) -> Path:
-    """``a/model_final.pth`` -> ``a/model_final.calibration.json``; of a pack, in its folder."""
+def calibration_path(model: GalleryModel, adaptation: str | None = None) -> Path:
+    """``a/model_final.pth`` -> ``a/model_final.calibration.json``; of a pack, in its folder.
+
+    That of version 1f0c93ab of an adaptation is ``a/model_final.1f0c93ab.calibration.json``.
+    """
+    suffix = ".calibration.json" if adaptation is None else f".{adaptation}.calibration.json"
     if model.kind == "pack":
         folder = Path(model.weights) if os.path.isdir(model.weights) else packs.cache_folder()
-        return folder / f"{Path(model.weights).name}.calibration.json"
-    return Path(model.weights).with_suffix(".calibration.json")
+        return folder / f"{Path(model.weights).name}{suffix}"
+    return Path(model.weights).with_suffix(suffix)
 
 
 def model_fields(model: GalleryModel) -> dict:
@@ -185,7 +211,11 @@ def check_rate(rate: float) -> None:
 
 
 def fit_calibration(
-    results: SearchResults, model: GalleryModel, data: str, false_alarm_rate: float
+    results: SearchResults,
+    model: GalleryModel,
+    data: str,
+    false_alarm_rate: float,
+    adaptation: GalleryAdaptation | None = None,
 ) -> tuple[Calibration, OpenSetScores]:
     """Fit thresholds to what a model found in a test set.
 
@@ -194,6 +224,8 @@ def fit_calibration(
         model: the model.
         data: name of the test set.
         false_alarm_rate: default rate, used where a search gives none.
+        adaptation: of the gallery that is searched. Its transform is applied to what was found,
+            with the means of the test set's own cameras: those of the gallery are other ones.
 
     Returns:
         The calibration, and the similarities that it was fitted to.
@@ -207,6 +239,8 @@ def fit_calibration(
             f"the results hold embeddings of size {results.query_embs.shape[1]}, those of the "
             f"model have {model.dim}: give results of this model"
         )
+    if adaptation is not None:
+        results = adapt_results(results, model.score_thresh, adaptation.found)
     scores = open_set_scores(results, model.score_thresh)
     calibration = Calibration(
         model=model_fields(model),
@@ -216,6 +250,7 @@ def fit_calibration(
         frames=len(results.frame_names),
         false_alarm_rate=false_alarm_rate,
         curve=fit_open_set(scores),
+        adaptation=adaptation and adaptation.version,
     )
     return calibration, scores
 

@@ -97,18 +97,14 @@ def search(
         adapted embeddings.
 
     Raises:
-        CalibrationError: the threshold was calibrated without the adaptation of this gallery.
+        CalibrationError: the threshold was calibrated for another version of this gallery's
+            adaptation, or for none.
     """
     options = options or SearchOptions()
     embeds = np.stack([query.embed for query in queries])
     adaptation = read_adaptation(gallery)
+    _check_threshold(gallery, options.threshold, adaptation and adaptation.version)
     if adaptation is not None:
-        if options.threshold is not None and options.threshold.false_alarm_rate is not None:
-            raise CalibrationError(
-                f"{gallery.uri} is adapted (version {adaptation.version}), and the calibration is "
-                "of the model's own embeddings: give a similarity, or undo the adaptation with "
-                "person-search adapt --undo"
-            )
         embeds = adaptation.adapt_queries(gallery, queries)
     least = -np.inf if options.threshold is None else options.threshold.similarity
     own = [_scenes(query) if options.leave_out_own_scene else () for query in queries]
@@ -146,6 +142,20 @@ def search(
         )
         for query, hits, other in zip(queries, kept, others, strict=True)
     ]
+
+
+def _check_threshold(
+    gallery: GalleryIndex, threshold: Threshold | None, version: str | None
+) -> None:
+    if threshold is None or threshold.false_alarm_rate is None or threshold.adaptation == version:
+        return
+    now = "not adapted" if version is None else f"adapted (version {version})"
+    was = threshold.adaptation
+    of = "the model's own embeddings" if was is None else f"version {was} of an adaptation"
+    raise CalibrationError(
+        f"{gallery.uri} is {now}, and the threshold was calibrated for {of}: run person-search "
+        f"calibrate --data DATASET --gallery {gallery.uri}, or give a similarity"
+    )
 
 
 def _scenes(query: Query) -> set[tuple[str, float]]:

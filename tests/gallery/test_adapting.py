@@ -1,5 +1,6 @@
 """An adapted gallery: searched by adapted embeddings, undone without loss, never half adapted."""
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -7,17 +8,29 @@ import pytest
 from gallery_rows import model
 
 from person_search.errors import CalibrationError, GalleryError
-from person_search.evaluation import fit_adaptation
-from person_search.gallery import Persons, open_gallery
+from person_search.evaluation import (
+    SearchResults,
+    fit_adaptation,
+    fit_open_set,
+    open_set_scores,
+)
+from person_search.gallery import Filter, Persons, open_gallery
 from person_search.gallery.adapting import (
     NOTE,
     PART_NOTE,
     adapt_gallery,
+    adaptation_version,
     forget_adaptation,
     read_adaptation,
 )
-from person_search.gallery.calibration import Threshold
+from person_search.gallery.calibration import (
+    Calibration,
+    Threshold,
+    calibration_path,
+    fit_calibration,
+)
 from person_search.gallery.cli import main
+from person_search.gallery.cli.common import thresholds_of
 from person_search.gallery.queries import Query, QueryImage
 from person_search.gallery.search import SearchOptions, search
 
@@ -114,13 +127,93 @@ def test_rows_that_come_later_are_adapted_too_and_a_refit_is_due(gallery):
     assert read_adaptation(gallery).version != adaptation.version
 
 
-def test_thresholds_of_plain_embeddings_are_refused(gallery):
+def test_a_threshold_is_of_one_version(gallery):
+    query, plain = queries(rows()[0].embed[:1]), Threshold(0.5, 0.1, 240, "mine", 0.9, False)
+    assert search(gallery, query, SearchOptions(threshold=plain))[0].in_gallery
     adapt_gallery(gallery)
-    query = queries(rows()[0].embed[:1])
-    calibrated = Threshold(0.5, 0.1, 240, "mine", 0.9, False)
-    with pytest.raises(CalibrationError, match="is adapted .version .*adapt --undo"):
-        search(gallery, query, SearchOptions(threshold=calibrated))
+    version = adaptation_version(gallery)
+    to_do = f"run person-search calibrate --data DATASET --gallery {gallery.uri}"
+    with pytest.raises(CalibrationError, match=f"is adapted .version {version}.*own emb.*{to_do}"):
+        search(gallery, query, SearchOptions(threshold=plain))
+    adapted = replace(plain, adaptation=version)
+    assert search(gallery, query, SearchOptions(threshold=adapted))[0].in_gallery
     assert search(gallery, query, SearchOptions(threshold=Threshold(0.5)))[0].in_gallery
+    more = rows(seed=4)[0]
+    gallery.upsert(replace(more, picture=np.array([f"{p}.later" for p in more.picture], object)))
+    adapt_gallery(gallery)
+    with pytest.raises(CalibrationError, match=f"calibrated for version {version} of an adapt"):
+        search(gallery, query, SearchOptions(threshold=adapted))
+    forget_adaptation(gallery)
+    with pytest.raises(CalibrationError, match="is not adapted, and the threshold"):
+        search(gallery, query, SearchOptions(threshold=adapted))
+    assert search(gallery, query, SearchOptions(threshold=plain))[0].in_gallery
+
+
+def found_in(persons: Persons, shown: np.ndarray) -> SearchResults:
+    """A test set: one person per frame, each of whom is looked for in all other frames."""
+    number, cameras = len(persons), np.unique(persons.camera, return_inverse=True)[1]
+    names = persons.picture.astype(str)
+    boxes = persons.box.astype(np.float64)
+    return SearchResults(
+        frame_names=names,
+        frame_cam=cameras,
+        gt_offsets=np.arange(number + 1),
+        gt_boxes=boxes,
+        gt_ids=shown + 1,
+        det_offsets=np.arange(number + 1),
+        dets=np.column_stack([boxes, persons.score]),
+        det_embs=persons.embed,
+        query_frames=names,
+        query_frame_index=np.arange(number),
+        query_boxes=boxes,
+        query_ids=shown + 1,
+        query_cam=cameras,
+        query_embs=persons.embed,
+    )
+
+
+def test_auto_works_once_it_is_calibrated_for_the_version(gallery, tmp_path):
+    made_by = replace(gallery.model, weights=str(tmp_path / "a.pth"))
+    auto, query = argparse.Namespace(threshold=(None, None)), queries(rows()[0].embed[:1])
+    adapt_gallery(gallery)
+    adaptation = read_adaptation(gallery)
+    persons, shown = rows(seed=9)  # other persons at other cameras
+    results = found_in(persons, shown)
+    for version in (None, adaptation):
+        fit_calibration(results, made_by, "others", 0.2, version)[0].save(made_by)
+    adapted = thresholds_of(auto, made_by, [gallery])
+    names = {"a.calibration.json", f"a.{adaptation.version}.calibration.json"}
+    assert names <= {path.name for path in tmp_path.iterdir()}
+    threshold = adapted(gallery, Filter())
+    assert threshold.adaptation == adaptation.version and threshold.gallery == 240
+    assert threshold.similarity != Calibration.load(made_by).threshold(240).similarity
+    # It is the one of the adapted embeddings, with the means of the test set's own cameras.
+    found = adaptation.found.at_cameras(persons.embed, results.frame_cam)
+    looks = found.apply(persons.embed, results.frame_cam)
+    expected = fit_open_set(open_set_scores(replace(results, det_embs=looks, query_embs=looks)))
+    assert threshold.similarity == pytest.approx(expected.threshold(0.2, 240))
+    assert search(gallery, query, SearchOptions(threshold=threshold))[0].threshold == threshold
+    # Fitted anew, it has to be calibrated anew; the page, which goes on, says so, too.
+    later = np.array([f"{p}.later" for p in persons.picture], object)
+    gallery.upsert(replace(persons, picture=later))
+    adapt_gallery(gallery)
+    to_do = f"calibrate --data DATASET --gallery {gallery.uri}"
+    for ask in (
+        lambda: thresholds_of(auto, made_by, [gallery]),
+        lambda: adapted(gallery, Filter()),
+    ):
+        with pytest.raises(CalibrationError, match=f"no calibration for version .*{to_do}"):
+            ask()
+    forget_adaptation(gallery)
+    assert adapted(gallery, Filter()).adaptation is None
+
+
+def test_a_calibration_that_was_renamed_to_another_version_is_refused(gallery, tmp_path):
+    made_by = replace(gallery.model, weights=str(tmp_path / "a.pth"))
+    fit_calibration(found_in(*rows(seed=9)), made_by, "others", 0.2)[0].save(made_by)
+    (tmp_path / "a.calibration.json").rename(calibration_path(made_by, "0123abcd"))
+    with pytest.raises(CalibrationError, match="is of version None of an adaptation"):
+        Calibration.load(made_by, "0123abcd")
 
 
 def test_too_few_rows_leave_a_gallery_as_it_is():
@@ -133,19 +226,67 @@ def test_too_few_rows_leave_a_gallery_as_it_is():
 @pytest.mark.parametrize(
     "notes, message",
     [
-        ({NOTE: '{"format": 2}'}, "by a newer version of this program"),
-        ({NOTE: "{}"}, "is damaged"),
-        ({NOTE: "no json"}, "is damaged"),
-        ({f"{PART_NOTE}000000": "AAAA"}, "is damaged"),
+        ({NOTE: '{"format": 3}'}, "by a newer version of this program"),
+        ({NOTE: '{"format": 1, "version": "00000000", "parts": 1}'}, "by an older version"),
+        ({NOTE: "{}"}, "cannot be read"),
+        ({NOTE: "no json"}, "cannot be read"),
+        ({NOTE: "[" * 5000}, "cannot be read"),
+        ({NOTE: '{"format": 2, "version": "../../up", "parts": 1}'}, "cannot be read"),
+        ({NOTE: '{"format": 2, "version": "00000000", "parts": 1}'}, "cannot be read"),
+        ({f"{PART_NOTE}VERSION:000000": "AAAA"}, "parts are not what was written"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_and_can_be_undone(gallery, notes, message):
     adapt_gallery(gallery)
-    gallery.write_notes(notes)
+    version = adaptation_version(gallery)
+    gallery.write_notes({name.replace("VERSION", version): t for name, t in notes.items()})
     with pytest.raises(GalleryError, match=message):
         search(gallery, queries(rows()[0].embed[:1]))
     assert forget_adaptation(gallery)
     assert search(gallery, queries(rows()[0].embed[:1]))[0].hits
+
+
+def test_a_search_finds_a_whole_adaptation_while_another_process_adapts(gallery, monkeypatch):
+    """Between reading the note and the parts, the gallery is adapted anew, and then undone."""
+    adapt_gallery(gallery)
+    first = adaptation_version(gallery)
+    more = rows(seed=4)[0]
+    gallery.upsert(replace(more, picture=np.array([f"{p}.later" for p in more.picture], object)))
+    read_notes, meanwhile = gallery.read_notes, [adapt_gallery, forget_adaptation]
+
+    def overtaken(prefix: str = "") -> dict[str, str]:
+        if prefix.startswith(f"{PART_NOTE}") and prefix != PART_NOTE and meanwhile:
+            monkeypatch.setattr(gallery, "read_notes", read_notes)
+            meanwhile.pop(0)(gallery)
+        return read_notes(prefix)
+
+    monkeypatch.setattr(gallery, "read_notes", overtaken)
+    found = read_adaptation(gallery)
+    assert found.version == adaptation_version(gallery) != first
+    monkeypatch.setattr(gallery, "read_notes", overtaken)
+    assert read_adaptation(gallery) is None
+    assert not gallery.read_notes(PART_NOTE)
+
+
+def test_an_older_adaptation_stays_in_force_until_the_new_one_is_whole(gallery, monkeypatch):
+    adapt_gallery(gallery)
+    before = adaptation_version(gallery)
+    more = rows(seed=4)[0]
+    gallery.upsert(replace(more, picture=np.array([f"{p}.later" for p in more.picture], object)))
+    write_notes = gallery.write_notes
+
+    def breaks_off(notes) -> None:
+        write_notes(dict(list(notes.items())[:1]))
+        raise GalleryError("the disk is full")
+
+    monkeypatch.setattr(gallery, "write_notes", breaks_off)
+    with pytest.raises(GalleryError, match="the disk is full"):
+        adapt_gallery(gallery)
+    assert read_adaptation(gallery).version == before
+    monkeypatch.undo()
+    adapt_gallery(gallery)
+    versions = {name.split(":")[1] for name in gallery.read_notes(PART_NOTE)}
+    assert versions == {adaptation_version(gallery)}
 
 
 def test_the_commands_say_what_they_did(tmp_path, capsys):

@@ -125,8 +125,8 @@ def test_a_threshold_decides_by_the_persons_that_are_searched(searcher, gallery,
     two = page.search(wanted, gallery.uri, SearchOptions(top_k=2)).hits
     best, second = (hit.similarity for hit in two)
 
-    def thresholds(number: int) -> Threshold:
-        sizes.append(number)
+    def thresholds(gallery, where: Filter) -> Threshold:
+        sizes.append(gallery.count(where))
         return Threshold((best + second) / 2)
 
     deciding = SearchPage(searcher, [gallery], [Pictures([])], thresholds)

@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -134,19 +134,32 @@ def pictures_of(args: argparse.Namespace, gallery: GalleryIndex) -> "Pictures":
     return Pictures([*named_pictures(gallery.uri), *args.pictures])
 
 
-def thresholds_of(args: argparse.Namespace, model: GalleryModel) -> "Thresholds | None":
-    """What --threshold asks for, by the number of rows that are searched; None: nothing."""
+def thresholds_of(
+    args: argparse.Namespace, model: GalleryModel, galleries: Sequence[GalleryIndex]
+) -> "Thresholds | None":
+    """What --threshold asks for; None: nothing.
+
+    Raises:
+        CalibrationError: one of the galleries has no calibration, or the rate is not legal.
+    """
+    from ..adapting import adaptation_version
     from ..calibration import Calibration, Threshold, check_rate
 
     if args.threshold is None:
         return None
     similarity, rate = args.threshold
     if similarity is not None:
-        return lambda _: Threshold(similarity)
-    calibration = Calibration.load(model)
+        return lambda gallery, where: Threshold(similarity)
     if rate is not None:
         check_rate(rate)
-    return lambda number: calibration.threshold(number, rate)
+
+    def calibration_of(gallery: GalleryIndex) -> Calibration:
+        return Calibration.load(model, adaptation_version(gallery), gallery.uri)
+
+    for gallery in galleries:
+        calibration_of(gallery)
+    # Read again for every search: a gallery may be adapted anew while a page shows it.
+    return lambda gallery, where: calibration_of(gallery).threshold(gallery.count(where), rate)
 
 
 def open_searcher(args: argparse.Namespace, find_gallery: Callable[[], GalleryIndex]) -> Searcher:

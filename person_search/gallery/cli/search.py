@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     gallery, where = open_gallery(args.gallery), row_filter(args)
     searcher = open_searcher(args, lambda: gallery)
     gallery.model.require_same(searcher.model, gallery.uri)
-    thresholds = thresholds_of(args, searcher.model)
-    threshold = thresholds(gallery.count(where)) if thresholds else None
+    thresholds = thresholds_of(args, searcher.model, [gallery])
+    threshold = thresholds(gallery, where) if thresholds else None
     if args.all:
         queries = query_everybody(searcher, args.queries[0])
     else:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     password = _password(args.password_file)
     galleries = [open_gallery(uri) for uri in args.gallery]
     searcher = open_searcher(args, lambda: galleries[0])
-    thresholds = thresholds_of(args, searcher.model)
+    thresholds = thresholds_of(args, searcher.model, galleries)
     pictures = [pictures_of(args, gallery) for gallery in galleries]
     page = SearchPage(searcher, galleries, pictures, thresholds)
     app = build_app(page, args.max_upload * 10**6, args.host, password)

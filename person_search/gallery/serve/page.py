@@ -155,7 +155,7 @@ class SearchPage:
         gallery, options = self._gallery(uri), options or SearchOptions()
         threshold = None
         if decide and self.thresholds:
-            threshold = self.thresholds(gallery.count(options.where))
+            threshold = self.thresholds(gallery, options.where)
         top_k = min(int(options.top_k), MOST_HITS)
         (result,) = search(gallery, [query], replace(options, top_k=top_k, threshold=threshold))
         return result
