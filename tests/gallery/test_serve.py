@@ -56,7 +56,9 @@ def served(searcher, gallery, street_frames, tmp_path_factory) -> Iterator[Simpl
     temp = tmp_path_factory.mktemp("temp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(temp))
-        page = SearchPage(searcher, [gallery], [Pictures(street_frames[:6])], lambda gallery, where: THRESHOLD)
+        page = SearchPage(
+            searcher, [gallery], [Pictures(street_frames[:6])], lambda gallery, where: THRESHOLD
+        )
         app = build_app(page, MOST_BYTES)
         with listen("127.0.0.1", 0) as own_socket:
             server = Server(app)
