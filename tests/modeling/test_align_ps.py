@@ -42,7 +42,7 @@ def test_a_box_has_the_feature_of_its_center(build, scenes):
 @torch.no_grad()
 def test_a_box_is_embedded_without_detecting(build, scenes, monkeypatch):
     model = build().eval()
-    monkeypatch.setattr(model.detector, "find", None)
+    monkeypatch.setattr(model.detector, "forward", None)
     (x,) = scenes([[0]])
     assert model.embed_boxes([x | {"query_boxes": x["instances"].gt_boxes.tensor}])[0].any()
 
@@ -86,7 +86,7 @@ class TestPublishedRule:
     def test_a_query_is_the_detection_that_overlaps_it_most(self, model, scenes, monkeypatch):
         found = Instances((96, 128), cells=torch.tensor([0, 3]), scores=torch.ones(2))
         found.pred_boxes = Boxes(torch.tensor([[0.0, 0, 20, 60], [40, 0, 60, 60]]))
-        monkeypatch.setattr(model.detector, "find", lambda p3, sizes: [found])
+        monkeypatch.setattr(model.detector, "forward", lambda p3, sizes: [found])
         (x,) = scenes([[0]])
         x["query_boxes"] = torch.tensor([[38.0, 0, 58, 60], [5, 0, 30, 60], [90, 0, 99, 60]])
         (embeds,) = model.embed_boxes([x])

@@ -31,7 +31,7 @@ def told(scores=(0.0,) * 6, ways=((0.5,) * 4,) * 6, central=(0.0,) * 6, **others
 
 
 def found_by(detector: AnchorFreeDetector, size=(16, 24)) -> tuple[list, list, list]:
-    (found,) = detector.find(P3, [size])
+    (found,) = detector(P3, [size])
     return found.pred_boxes.tensor.tolist(), found.scores.tolist(), found.cells.tolist()
 
 

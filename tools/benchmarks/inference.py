@@ -22,10 +22,16 @@ from torch import nn
 
 from person_search.errors import ConfigError
 from person_search.modeling.embedders.base import Embedder
+from person_search.modeling.proposal_generator.anchor_free import AnchorFreeDetector
 
 from .common import Clock, add_config_arguments, device_name, print_rows, read_configs
 
-MODULES = {"base": Backbone, "proposals": RPN, "box head": ROIHeads, "re-ID": Embedder}
+MODULES = {
+    "base": Backbone,
+    "proposals": (RPN, AnchorFreeDetector),
+    "box head": ROIHeads,
+    "re-ID": Embedder,
+}
 """Stage -> class of its module; the time of one that a model lacks is in the stage around it."""
 STAGES = (*MODULES, "rest")
 
@@ -131,7 +137,8 @@ def timed_pass(model: nn.Module, frames: list[dict], persons: int, clock: Clock)
             f"a frame gave {min(found)} detections instead of --persons {persons}: choose fewer "
             "persons, or a larger MODEL.RPN.POST_NMS_TOPK_TEST"
         )
-    spent["box head"] -= spent["re-ID"]
+    if "box head" in stages:
+        spent["box head"] -= spent["re-ID"]
     spent["rest"] = total - sum(spent.values())
     for stage, milliseconds in spent.items():
         clock.laps.setdefault(stage, []).append(milliseconds)

@@ -165,7 +165,7 @@ class AlignPS(SearchModel):
     def _search(self, batched_inputs: list[dict]) -> list[dict]:
         images = self.preprocess_image(batched_inputs)
         p3 = self._levels(images)[0]
-        found = self.detector.find(p3, images.image_sizes)
+        found = self.detector(p3, images.image_sizes)
         for x, embeds in zip(found, self._embed_found(p3, found), strict=True):
             x.pred_embeds = embeds
         outputs = []

@@ -138,7 +138,7 @@ class AnchorFreeDetector(nn.Module):
         ways = ways * self.stride
         return torch.cat([points - ways[:, :2], points + ways[:, 2:]], dim=1)
 
-    def find(self, p3: Tensor, image_sizes: list[tuple[int, int]]) -> list[Instances]:
+    def forward(self, p3: Tensor, image_sizes: list[tuple[int, int]]) -> list[Instances]:
         """The persons of each image, best first.
 
         Args:
