@@ -29,8 +29,11 @@ CAMERA_ROWS = 50
 STRETCH = 10.0
 """Seconds of a film in which two rows are too alike to say how a person's looks change."""
 
-MIN_GROUPS = 10
-"""With fewer groups of pairs nothing is changed: they could be a matter of chance."""
+ENOUGH = 20
+"""Groups of pairs up to which nothing is changed: they could be a matter of chance."""
+
+ONE_CAMERA = 5
+"""So many groups of pairs within cameras tell as much as one that joins two cameras."""
 
 CAUTION = 1.5
 """Factor of the noise-to-signal ratio of Ledoit and Wolf, whose measure is the covariance itself:
@@ -52,12 +55,13 @@ class Adaptation:
 
     Attributes:
         cameras: (C,) names or numbers, sorted.
-        means: (C + 1, D) mean of every camera, then of the gallery, for unknown and new cameras.
+        means: (C + 1, D) mean of every camera, then of the gallery, for unknown and new cameras;
+            times the strength.
         transform: (D, D) symmetric; the identity where there were too few pairs.
         rows: how many embeddings it was fitted on.
         pairs, groups: of pairs, and of pairs without a row in common.
-        shrinkage: share of the transform that is the identity, 0..1; 1: centering alone.
-        changes: False: too little to learn from, embeddings stay as they are.
+        shrinkage: share of the covariance of pairs that is a multiple of the identity, 0..1.
+        strength: 0: too little to learn from, embeddings stay as they are; toward 1 with more.
     """
 
     cameras: np.ndarray
@@ -67,7 +71,12 @@ class Adaptation:
     pairs: int
     groups: int
     shrinkage: float
-    changes: bool
+    strength: float
+
+    @property
+    def changes(self) -> bool:
+        """Whether there was enough to learn from."""
+        return self.strength > 0
 
     def apply(self, embeds: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         """The adapted embeddings, (N, D) float32 of unit length.
@@ -91,14 +100,18 @@ class Adaptation:
     def at_cameras(self, embeds: np.ndarray, cameras: np.ndarray) -> "Adaptation":
         """The same transform with the means of other cameras, those of (N, D) other rows."""
         names, camera = np.unique(cameras, return_inverse=True)
-        return replace(self, cameras=names, means=_camera_means(embeds, camera, len(names)))
+        means = _camera_means(embeds, camera, len(names))
+        return replace(self, cameras=names, means=self.strength * means)
 
     def describe(self) -> str:
         """What it was fitted on, in one line."""
         fitted = f"{self.rows} rows, {len(self.cameras)} cameras, {self.pairs} pairs"
         if not self.changes:
             return f"nothing is changed: too few pairs of one person to learn from ({fitted})"
-        return f"adapted on the gallery, no labels ({fitted}, shrinkage {self.shrinkage:.2f})"
+        return (
+            f"adapted on the gallery, no labels ({fitted}, "
+            f"shrinkage {self.shrinkage:.2f}, strength {self.strength:.2f})"
+        )
 
     def arrays(self) -> dict[str, Any]:
         """All of it, to be saved; :meth:`from_arrays` reads it."""
@@ -130,34 +143,35 @@ def fit_adaptation(
         seconds: (N,) where in its film each row is; None: every film is one picture.
         known_pairs: (P, 2) rows that show one person for certain, or None.
     """
-    embeds = np.asarray(embeds, np.float64)
+    embeds = np.asarray(embeds, np.float32)
     seconds = np.zeros(len(embeds)) if seconds is None else np.asarray(seconds, np.float64)
     names, camera = np.unique(cameras, return_inverse=True)
     film = np.unique(films, return_inverse=True)[1]
     known = np.zeros((0, 2), np.int64) if known_pairs is None else np.asarray(known_pairs)
     means = _camera_means(embeds, camera, len(names))
-    centered = _unit(embeds - means[camera])
+    centered = _unit(embeds - means.astype(np.float32)[camera])
     transform = np.eye(embeds.shape[1])
-    shrinkage, groups, pairs = 1.0, 0, known
+    shrinkage, strength, groups, pairs = 1.0, 0.0, 0, known
     for _ in range(ROUNDS):
-        looks = _unit(centered @ transform)
+        looks = _unit(centered @ transform.astype(np.float32))
         pairs = np.unique(np.vstack([known, _find_pairs(looks, camera, film, seconds)]), axis=0)
         group = _group(pairs, len(embeds))
         groups = len(np.unique(group))
-        if groups < MIN_GROUPS:
+        strength = _strength(group, camera[pairs[:, 0]] != camera[pairs[:, 1]])
+        if not strength:
             break
-        differences = (centered[pairs[:, 0]] - centered[pairs[:, 1]]) / np.sqrt(2)
-        covariance, shrinkage = shrunk_covariance(differences, group)
+        differences = (centered[pairs[:, 0]] - centered[pairs[:, 1]]).astype(np.float64)
+        covariance, shrinkage = shrunk_covariance(differences / np.sqrt(2), group)
         transform = _inverse_root(covariance)
     return Adaptation(
         cameras=names,
-        means=means,
-        transform=transform,
+        means=strength * means,
+        transform=(1 - strength) * np.eye(len(transform)) + strength * transform,
         rows=len(embeds),
         pairs=len(pairs),
         groups=groups,
         shrinkage=shrinkage,
-        changes=groups >= MIN_GROUPS,
+        strength=strength,
     )
 
 
@@ -204,8 +218,8 @@ def _camera_means(embeds: np.ndarray, camera: np.ndarray, n_cameras: int) -> np.
     """
     if not len(embeds):
         return np.zeros((1, embeds.shape[1]))
-    of_all = embeds.mean(axis=0)
-    sums = np.stack([embeds[camera == number].sum(axis=0) for number in range(n_cameras)])
+    of_all = embeds.mean(axis=0, dtype=np.float64)
+    sums = np.stack([embeds[camera == n].sum(axis=0, dtype=np.float64) for n in range(n_cameras)])
     numbers = np.bincount(camera, minlength=n_cameras)[:, None]
     return np.vstack([(sums + CAMERA_ROWS * of_all) / (numbers + CAMERA_ROWS), of_all])
 
@@ -295,6 +309,20 @@ def _group(pairs: np.ndarray, n_rows: int) -> np.ndarray:
     return connected_components(graph, directed=False)[1][pairs[:, 0]]
 
 
+def _strength(group: np.ndarray, joins_cameras: np.ndarray) -> float:
+    """How far to go, 0..1, by what the pairs tell.
+
+    32 groups that join cameras and 40 that do not count as 40: 1 - (20 / 40)^2 = .75.
+
+    Args:
+        group: (P,) of each pair.
+        joins_cameras: (P,) whether its rows are of two cameras.
+    """
+    joining = len(np.unique(group[joins_cameras]))
+    evidence = joining + (len(np.unique(group)) - joining) / ONE_CAMERA
+    return 1 - (ENOUGH / evidence) ** 2 if evidence > ENOUGH else 0.0
+
+
 def shrunk_covariance(differences: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, float]:
     """The mean of x x^T, drawn toward a multiple of the identity as far as it is noise.
 
@@ -340,12 +368,13 @@ def _split(numbers: np.ndarray) -> list[np.ndarray]:
 
 
 def _inverse_root(covariance: np.ndarray) -> np.ndarray:
-    """S^(-1/2) of a symmetric matrix, up to scale; the identity where S is 0."""
+    """S^(-1/2) of a symmetric matrix, scaled to the trace D; the identity where S is 0."""
     values, vectors = np.linalg.eigh(covariance)
     if values[-1] <= 0:
         return np.eye(len(covariance))
     values = np.maximum(values / values[-1], 1e-6)
-    return (vectors / np.sqrt(values)) @ vectors.T
+    scales = 1 / np.sqrt(values)
+    return (vectors * (scales / scales.mean())) @ vectors.T
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -25,7 +27,7 @@ from person_search.errors import GalleryError
 from person_search.evaluation.adaptation import Adaptation, fit_adaptation
 
 from .engines import GalleryIndex
-from .persons import Filter, Matches, Persons
+from .persons import Filter, Key, Matches, Persons
 
 if TYPE_CHECKING:  # reading pictures is not needed to say what a gallery holds
     from .queries import Query
@@ -46,6 +48,9 @@ VERSION = re.compile("[0-9a-f]{8}")
 NO_CAMERA = "\0"
 """Of a query: no camera of a gallery is called so, so that it gets the gallery's mean."""
 
+MOST_ROWS = 100_000
+"""Rows that a fit holds in memory: with 512 numbers each about a gigabyte in all."""
+
 REFIT_AT = 1.2
 """A refit is due once the gallery has so many times the rows that were there."""
 
@@ -57,10 +62,12 @@ class GalleryAdaptation:
     Attributes:
         version: changes with every fit; thresholds are of one version.
         found: the transform.
+        rows: how many the gallery had then; of many, it was fitted on a sample.
     """
 
     version: str
     found: Adaptation
+    rows: int
 
     def adapt_queries(self, gallery: GalleryIndex, queries: Sequence["Query"]) -> np.ndarray:
         """(Q, D) adapted embeddings of queries.
@@ -90,8 +97,8 @@ class GalleryAdaptation:
     def note(self, gallery: GalleryIndex) -> str:
         """What it is, and whether it is due for a refit, in one line."""
         rows = gallery.count()
-        due = rows > REFIT_AT * self.found.rows
-        new = f"; {rows - self.found.rows} rows came since: fit it anew" if due else ""
+        due = rows > REFIT_AT * self.rows
+        new = f"; {rows - self.rows} rows came since: fit it anew" if due else ""
         return f"version {self.version}: {self.found.describe()}{new}"
 
 
@@ -112,20 +119,68 @@ def _better(one: Matches, two: Matches, top_k: int) -> Matches:
     return Matches(Persons.concatenate([one.persons, two.persons])[order], similarity[order])
 
 
-def adapt_gallery(gallery: GalleryIndex) -> Adaptation:
+def adapt_gallery(gallery: GalleryIndex, confirmed: Mapping[Key, str] | None = None) -> Adaptation:
     """Fit the adaptation of a gallery to its rows, and remember it where it changes anything.
 
     An older one is replaced. One that is fitted to too few pairs is not kept, nor is an older one.
+    Of a gallery with more than :data:`MOST_ROWS` rows it is fitted on some of its frames.
+
+    Args:
+        gallery: which.
+        confirmed: row -> name of the person, where somebody confirmed it.
+
+    Raises:
+        GalleryError: a row that was confirmed is not in the gallery.
     """
-    parts = list(gallery.rows())
-    persons = Persons.concatenate(parts) if parts else Persons.none(gallery.model.dim)
+    confirmed, rows = confirmed or {}, gallery.count()
+    persons = _sample(gallery, MOST_ROWS / max(rows, 1), {(key[0], key[1]) for key in confirmed})
     films = persons.picture.astype(str)
-    found = fit_adaptation(persons.embed, persons.camera.astype(str), films, persons.seconds)
+    pairs = _confirmed_pairs(persons, confirmed)
+    found = fit_adaptation(persons.embed, persons.camera.astype(str), films, persons.seconds, pairs)
     if found.changes:
-        _write(gallery, found)
+        _write(gallery, found, rows)
     else:
         forget_adaptation(gallery)
     return found
+
+
+def _sample(gallery: GalleryIndex, share: float, wanted: set[tuple[str, int]]) -> Persons:
+    """About that share of the frames, chosen by their names, and all frames that are wanted."""
+    parts = [Persons.none(gallery.model.dim)]
+    for part in gallery.rows():
+        if share < 1:
+            frames = list(zip(part.picture, part.frame.tolist(), strict=True))
+            marks = {frame: zlib.crc32(f"{frame[0]}\0{frame[1]}".encode()) for frame in set(frames)}
+            part = part[[marks[f] < share * 2**32 or f in wanted for f in frames]]
+        parts.append(part)
+    return Persons.concatenate(parts)
+
+
+def _confirmed_pairs(persons: Persons, confirmed: Mapping[Key, str]) -> np.ndarray:
+    """(P, 2) rows that show one person, as somebody confirmed.
+
+    The rows of a person, by camera, film and second, are each paired with the one half of them
+    away, which joins cameras where it can: of a a b b those are 0-2, 1-3. Rows of one frame are no
+    pair.
+    """
+    keys = zip(persons.picture, persons.frame.tolist(), persons.number.tolist(), strict=True)
+    row_of = {key: row for row, key in enumerate(keys) if key in confirmed}
+    for picture, frame, number in confirmed.keys() - row_of.keys():
+        raise GalleryError(
+            f"person {number} of frame {frame} of {picture} was confirmed, and is not in the "
+            "gallery: search it again, and confirm what is found now"
+        )
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for key, row in sorted(row_of.items(), key=lambda k: (persons.camera[k[1]], k[0])):
+        of_person[confirmed[key]].append(row)
+    pairs = {
+        (min(one, other), max(one, other))
+        for rows in of_person.values()
+        for one, other in zip(rows, rows[len(rows) // 2 :] + rows[: len(rows) // 2], strict=True)
+        if (persons.picture[one], persons.frame[one])
+        != (persons.picture[other], persons.frame[other])
+    }
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
 def adaptation_version(gallery: GalleryIndex) -> str | None:
@@ -147,7 +202,7 @@ def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
     about = _read_note(gallery)
     while about is not None:
         try:
-            return GalleryAdaptation(about["version"], _read_parts(gallery, about))
+            return GalleryAdaptation(about["version"], _read_parts(gallery, about), about["rows"])
         except (ValueError, LookupError, TypeError, OSError, BadZipFile) as error:
             # Another process may have fitted it anew since the note was read.
             before, about = about, _read_note(gallery)
@@ -192,7 +247,8 @@ def _read_note(gallery: GalleryIndex) -> dict | None:
             )
         if about["format"] < FORMAT:
             raise ValueError("it was made by an older version of this program")
-        if not VERSION.fullmatch(about["version"]) or type(about["parts"]) is not int:
+        numbers = about["parts"], about["rows"]
+        if not VERSION.fullmatch(about["version"]) or {*map(type, numbers)} != {int}:
             raise ValueError("its note is not one")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(gallery, error) from error
@@ -206,7 +262,7 @@ def _damaged(gallery: GalleryIndex, reason: Exception) -> GalleryError:
     )
 
 
-def _write(gallery: GalleryIndex, found: Adaptation) -> None:
+def _write(gallery: GalleryIndex, found: Adaptation, rows: int) -> None:
     file = io.BytesIO()
     arrays = found.arrays()
     small = {name: arrays[name].astype(np.float32) for name in ("means", "transform")}
@@ -215,7 +271,7 @@ def _write(gallery: GalleryIndex, found: Adaptation) -> None:
     prefix = f"{PART_NOTE}{version}:"
     parts = [text[i : i + PART] for i in range(0, len(text), PART)]
     gallery.write_notes({f"{prefix}{i:06}": part for i, part in enumerate(parts)})
-    about = {"format": FORMAT, "version": version, "parts": len(parts)}
+    about = {"format": FORMAT, "version": version, "parts": len(parts), "rows": rows}
     gallery.write_notes({NOTE: json.dumps(about)})
     old = [name for name in gallery.read_notes(PART_NOTE) if not name.startswith(prefix)]
     gallery.delete_notes(old)

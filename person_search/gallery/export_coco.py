@@ -25,7 +25,7 @@ from person_search.images import open_header
 from person_search.tally import Tally
 
 from .engines import GalleryIndex
-from .persons import Filter, Persons
+from .persons import Filter, Key, Persons
 from .sources import SourceFile
 from .trust import Pictures
 
@@ -37,9 +37,6 @@ NOT_NAMED = "outside of the folders that you named (--pictures)"
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112  # EXIF; 1 is upright
 _CATEGORY = {"id": 1, "name": "person"}
-
-Key = tuple[str, int, int]
-"""Picture, frame and number: which row."""
 
 
 def export_coco(

@@ -17,6 +17,9 @@ NO_TIME = -1
 COLUMNS = ("picture", "frame", "number", "seconds", "time", "camera", "box", "score")
 """What a hit is made of: the attributes of :class:`Persons` but the embedding."""
 
+Key = tuple[str, int, int]
+"""Picture, frame and number: which row."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 

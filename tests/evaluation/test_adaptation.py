@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from person_search.evaluation.adaptation import (
-    MIN_GROUPS,
+    ENOUGH,
     Adaptation,
     fit_adaptation,
     shrunk_covariance,
@@ -84,8 +84,14 @@ def test_many_pairs_are_believed_and_few_are_not():
 def test_means_of_cameras_borrow_from_the_gallery():
     """150 rows along x and 50 along y: the gallery's mean is (.75, .25)."""
     embeds = np.repeat([[1.0, 0], [0, 1]], [150, 50], axis=0)
-    found = fit_adaptation(embeds, np.repeat(["a", "b"], [150, 50]), np.arange(200))
-    np.testing.assert_allclose(found.means, [[0.9375, 0.0625], [0.375, 0.625], [0.75, 0.25]])
+    known = np.arange(200).reshape(100, 2)  # a hundred groups within cameras: 1 - (20 / 20)^2
+    cameras = np.repeat(["a", "b"], [150, 50])
+    assert not fit_adaptation(embeds, cameras, np.zeros(200), known_pairs=known).changes
+    known = np.vstack([known, [0, 199]])  # one group of two joins cameras: 1 + 98 / 5 = 20.6
+    found = fit_adaptation(embeds, cameras, np.zeros(200), known_pairs=known)
+    assert found.strength == pytest.approx(1 - (20 / 20.6) ** 2)
+    means = found.means / found.strength
+    np.testing.assert_allclose(means, [[0.9375, 0.0625], [0.375, 0.625], [0.75, 0.25]])
     assert found.cameras.tolist() == ["a", "b"]
 
 
@@ -98,7 +104,7 @@ def test_an_unknown_camera_has_the_mean_of_the_gallery():
         pairs=12,
         groups=12,
         shrinkage=1.0,
-        changes=True,
+        strength=1.0,
     )
     embeds = np.array([[1.0, 0]] * 4)
     found = identity.apply(embeds, np.array(["a", "b", "new", ""]))
@@ -186,7 +192,7 @@ def test_directions_without_variance_stay_harmless():
 def test_tiny_galleries_stay_as_they_are(n_rows, alike):
     embeds = unit(np.ones((n_rows, 4))) if alike else gallery(0, dim=4)[0][:n_rows]
     found = fit_adaptation(embeds, np.zeros(n_rows), np.arange(n_rows))
-    assert not found.changes and found.groups < MIN_GROUPS
+    assert not found.changes and found.groups <= ENOUGH
     np.testing.assert_array_equal(found.apply(embeds, np.zeros(n_rows)), np.float32(embeds))
     assert found.describe().startswith("nothing is changed")
 
@@ -204,6 +210,60 @@ def test_one_person_alone_is_found_as_before():
     embeds = unit(person + 0.01 * rng.standard_normal((6, 16)))
     found = fit_adaptation(embeds, np.zeros(6), np.arange(6))
     np.testing.assert_array_equal(found.apply(embeds, np.zeros(6)), np.float32(embeds))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    number=st.integers(1, 300),
+    cameras=st.integers(1, 4),
+    spread=st.floats(0, 0.5),
+)
+def test_one_person_alone_changes_nothing_in_one_camera(seed, number, cameras, spread):
+    """However many rows: those of one stretch, or in one picture per row of little variety.
+
+    In several cameras, what changes leaves every embedding finite and of unit length.
+    """
+    rng = np.random.default_rng(seed)
+    embeds = unit(unit(rng.standard_normal((1, 8))) + spread * rng.standard_normal((number, 8)))
+    camera = np.arange(number) % cameras
+    passing = fit_adaptation(embeds, camera, camera, 5.0 * rng.random(number))
+    if cameras == 1:
+        np.testing.assert_array_equal(passing.apply(embeds, camera), np.float32(embeds))
+    for found in (passing, fit_adaptation(embeds, camera, np.arange(number))):
+        adapted = found.apply(embeds, camera)
+        assert 0 <= found.strength < 1 and adapted.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(adapted, axis=1), 1, atol=1e-4)
+
+
+def test_few_groups_in_one_camera_change_nothing():
+    """Seventeen persons with six rows each, in one camera: fewer than a hundred groups."""
+    embeds, _, pictures, _ = gallery(3, n_persons=17)
+    found = fit_adaptation(embeds, np.zeros(102), pictures)
+    assert 0 < found.groups <= 100 and not found.changes
+
+
+def test_a_little_evidence_changes_little():
+    embeds, cameras, pictures, _ = gallery(3, n_persons=100)
+    changes, strengths = [], []
+    for n_persons in (15, 25, 100):
+        few = slice(0, 6 * n_persons)
+        found = fit_adaptation(embeds[few], cameras[few], pictures[few])
+        turned = (found.apply(embeds, cameras) * embeds).sum(axis=1)
+        changes.append(1 - turned.mean())
+        strengths.append(found.strength)
+    assert changes == sorted(changes) and strengths == sorted(strengths)
+    assert strengths[-1] > 0.8
+
+
+def test_the_means_of_other_cameras():
+    embeds, cameras, pictures, _ = gallery(3)
+    found = fit_adaptation(embeds, cameras, pictures)
+    moved = found.at_cameras(embeds[:120], cameras[:120] + 5)
+    assert moved.cameras.tolist() == [5, 6]
+    np.testing.assert_array_equal(moved.transform, found.transform)
+    again = found.at_cameras(embeds, cameras)
+    np.testing.assert_allclose(again.means, found.means, atol=1e-7)
 
 
 def test_a_sample_of_the_rows_is_enough(monkeypatch):

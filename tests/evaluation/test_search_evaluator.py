@@ -93,9 +93,7 @@ def evaluate(tiny_cfg, tmp_path):
     def run(name: str = PRW, *opts, **oracle) -> dict:
         cfg = tiny_cfg(*INPUT, *opts)
         evaluator = build_evaluator(cfg, name, str(tmp_path))
-        return inference_on_dataset(
-            Oracle(name, **oracle), build_test_loader(cfg, name), evaluator
-        )
+        return inference_on_dataset(Oracle(name, **oracle), build_test_loader(cfg, name), evaluator)
 
     return run
 
@@ -229,9 +227,10 @@ def test_variants_stand_beside_the_plain_search(evaluate, name):
 
 def test_the_conventions_are_said(evaluate, tmp_path):
     evaluate(CUHK, "TEST.SEARCH.CONVENTIONS", "reference")
-    assert "counted twice" in read_report(tmp_path, CUHK)["search"]["search"]["protocol"][
-        "conventions"
-    ]
+    assert (
+        "counted twice"
+        in read_report(tmp_path, CUHK)["search"]["search"]["protocol"]["conventions"]
+    )
 
 
 def test_the_csv_has_one_row_per_query(evaluate, tmp_path):

@@ -29,7 +29,6 @@ from .views import Views, pair, valid_pixels
 OIM = "loss_oim"
 
 
-
 @META_ARCH_REGISTRY.register()
 class HybridPretrainer(PersonSearchRCNN):
     """NAE on two views of every image, of scenes and of persons on canvases.
