@@ -90,8 +90,8 @@ def export_pack(
     """
     if not isinstance(getattr(network, "roi_heads", None), EmbeddingROIHeads):
         raise ConfigError(
-            f"{type(network).__name__} cannot be exported: its RoI heads have to embed boxes, as "
-            "those of STL, OIM, NAE and SeqNet do"
+            f"{type(network).__name__} cannot be exported: a pack needs RoI heads that embed "
+            "boxes, as STL, OIM, NAE and SeqNet have; models without them run with torch alone"
         )
     folder, network = Path(folder), network.eval()
     resize = _resize_of(mapper)

@@ -98,7 +98,7 @@ def test_the_graphs_share_their_weights(tiny_cfg, tmp_path):
 def test_what_cannot_be_exported_says_why(tiny_cfg, tmp_path):
     cfg = tiny_cfg(*OPTS)
     mapper = build_mapper(cfg, is_train=False)
-    with pytest.raises(ConfigError, match="cannot be exported"):
+    with pytest.raises(ConfigError, match="Linear cannot be exported: a pack needs RoI heads"):
         export_pack(
             torch.nn.Linear(1, 1), mapper, tmp_path / "pack", score_thresh=0.5, trained_on=""
         )
