@@ -11,6 +11,7 @@ from detectron2.config import get_cfg
 
 from .config_files import find_config, load_config_file
 from .data.crops import add_crops_config
+from .data.features import add_features_config
 from .data.frames import add_frames_config
 from .data.hybrid import add_hybrid_data_config
 from .engine.schedule import add_solver_config
@@ -44,7 +45,7 @@ FAMILIES = (
     *(add_shared_heads_config, add_seqnet_config),
     *(add_binet_config, add_dkd_config, add_hybrid_config),
     *(add_align_ps_config, add_sequential_config),
-    *(add_frames_config, add_crops_config, add_hybrid_data_config),
+    *(add_frames_config, add_crops_config, add_hybrid_data_config, add_features_config),
     *(add_precision_config, add_solver_config, add_evaluation_config),
 )
 
@@ -88,10 +89,11 @@ def add_person_search_config(cfg: CN) -> None:
     * ``MODEL.ROI_BOX_HEAD.NAME``: "TailBoxHead" (the stages behind ``MODEL.BACKBONE.SPLIT_AT``).
     """
     # What a training sample is. "frames": whole scenes | "crops": single persons (re-ID
-    # pre-training) | "hybrid": both, of several data sets (hybrid pre-training)
+    # pre-training) | "hybrid": both, of several data sets (hybrid pre-training) |
+    # "features": what a model has pooled of each person (sequential training)
     cfg.DATALOADER.SOURCE = "frames"
     # A name in MAPPER_REGISTRY: "PersonSearchMapper" (frames) | "CropMapper",
-    # "SelfSupervisedCropMapper" (crops) | "HybridMapper" (hybrid)
+    # "SelfSupervisedCropMapper" (crops) | "HybridMapper" (hybrid) | "FeatureMapper" (features)
     cfg.INPUT.MAPPER = "PersonSearchMapper"
     for add_keys in FAMILIES:
         add_keys(cfg)

@@ -1,6 +1,7 @@
 """The loaders of what a model is trained and tested on.
 
-``DATALOADER.SOURCE`` names the kind of sample: "frames", "crops" of persons, or "hybrid" (both).
+``DATALOADER.SOURCE`` names the kind of sample: "frames", "crops" of persons, "hybrid" (both), or
+"features" of persons that a model has pooled.
 Each kind is a module with the same three functions: ``train_records(cfg)``,
 ``train_loader(cfg, records)`` and ``test_loader(cfg, name)``.
 """
@@ -13,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from ..errors import ConfigError
 from ..registry import look_up
-from . import crops, frames, hybrid
+from . import crops, features, frames, hybrid
 from .mappers import MAPPER_REGISTRY
 
-SOURCES = {"frames": frames, "crops": crops, "hybrid": hybrid}
+SOURCES = {"frames": frames, "crops": crops, "hybrid": hybrid, "features": features}
 
 _loaded: dict[tuple, list[dict]] = {}
 """The records that were counted and wait for their loader, one entry at most."""

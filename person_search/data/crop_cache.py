@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from ..errors import DatasetError
@@ -39,7 +40,7 @@ class CropCache:
     """
 
     def __init__(self, crops: list[dict], folder: str | os.PathLike, size: tuple[int, int]):
-        files = [_stamp(name) for name in dict.fromkeys(c["file_name"] for c in crops)]
+        files = [stamp(name) for name in dict.fromkeys(c["file_name"] for c in crops)]
         key = json.dumps([size, files, [(c["file_name"], c["bbox"]) for c in crops]])
         digest = hashlib.sha256(key.encode()).hexdigest()
         path = Path(folder) / f"crops_{digest[:16]}.npy"
@@ -56,17 +57,7 @@ class CropCache:
         self.pixels = self._open(path)
 
     def _open(self, path: Path) -> np.ndarray:
-        remedy = f"remove {path}, it will be made again"
-        try:
-            pixels = np.lib.format.open_memmap(path, "r")
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"damaged crop cache ({error}): {remedy}") from error
-        if pixels.shape != self.shape or pixels.dtype != np.uint8:
-            raise DatasetError(
-                f"the crop cache holds {pixels.dtype} {pixels.shape}, not uint8 {self.shape}: "
-                f"{remedy}"
-            )
-        return pixels
+        return open_array(path, "crop cache", np.uint8, self.shape)
 
     def _write(self, crops: list[dict], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +66,7 @@ class CropCache:
             by_file[crop["file_name"]].append(index)
         with atomic_write(path) as temporary:
             pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, self.shape)
-            _reserve(temporary)
+            reserve(temporary)
             for file_name, indices in tqdm(
                 by_file.items(), desc="cutting out persons", unit="frame", disable=None
             ):
@@ -86,7 +77,35 @@ class CropCache:
         logger.info("%d crops: %s", len(crops), path)
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def open_array(
+    path: str | os.PathLike, name: str, dtype: DTypeLike, shape: tuple[int | None, ...]
+) -> np.ndarray:
+    """The array of a cache file, memory-mapped read-only.
+
+    Args:
+        path: of the file.
+        name: what it is, for messages.
+        dtype, shape: what it has to hold; a side of None may be any.
+
+    Raises:
+        DatasetError: the file is damaged, or holds something else.
+    """
+    remedy = f"remove {path}, it will be made again"
+    try:
+        found = np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"damaged {name} ({error}): {remedy}") from error
+    fits = len(found.shape) == len(shape) and all(
+        side in (None, there) for side, there in zip(shape, found.shape, strict=True)
+    )
+    if not fits or found.dtype != dtype:
+        raise DatasetError(
+            f"the {name} holds {found.dtype} {found.shape}, not {np.dtype(dtype)} {shape}: {remedy}"
+        )
+    return found
+
+
+def stamp(path: str) -> tuple[int, int]:
     """Size and time of change of a file; (0, 0) where it is missing, which reading it will say."""
     try:
         found = os.stat(file_of(path))
@@ -95,7 +114,7 @@ def _stamp(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Take the disk space of a file now: writing to a mapped file on a full disk kills Python."""
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:

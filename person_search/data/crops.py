@@ -220,7 +220,7 @@ def train_loader(cfg, crops: list[dict]) -> DataLoader:
     seed, batch_size = shared_seed(cfg), images_per_process(cfg)
     batches: Sampler
     if cfg.DATALOADER.CLASS_AWARE:
-        batches = _class_aware(cfg, crops, batch_size, seed)
+        batches = class_aware(cfg, crops, batch_size, seed)
     else:
         batches = TrainingBatches([0] * len(crops), batch_size, seed)
     logger.info("%d crops, %d per batch and process", len(crops), batch_size)
@@ -228,7 +228,8 @@ def train_loader(cfg, crops: list[dict]) -> DataLoader:
     return make_loader(dataset, batches, cfg.DATALOADER.NUM_WORKERS)
 
 
-def _class_aware(cfg, crops: list[dict], batch_size: int, seed: int) -> ClassAwareBatches:
+def class_aware(cfg, crops: list[dict], batch_size: int, seed: int) -> ClassAwareBatches:
+    """Batches of ``DATALOADER.NUM_INSTANCE`` crops of each of their identities."""
     instances = cfg.DATALOADER.NUM_INSTANCE
     if instances < 1 or batch_size % instances:
         raise ConfigError(

@@ -17,6 +17,7 @@ from .accumulation import AccumulatingTrainer
 from .buffers import share_buffers
 from .checkpoint import PersonSearchCheckpointer, TrainingSets
 from .endings import Terminated
+from .feature_cache import with_features
 from .hooks import ProgressBar, ReproducibleSteps
 from .optimizer import build_optimizer
 from .schedule import build_lr_scheduler
@@ -53,7 +54,7 @@ class Trainer(DefaultTrainer):
         check_settings(cfg)
         for name in cfg.DATASETS.TEST:
             check_test_settings(cfg, name)  # a mistake there should not wait for the end
-        super().__init__(cfg)
+        super().__init__(with_features(cfg))
 
     def build_hooks(self) -> list[hooks.HookBase]:
         """See ``DefaultTrainer``. Called before the first hook needs trainer or checkpointer."""

@@ -13,6 +13,7 @@ from .search_evaluator import SearchEvaluator
 EVALUATORS = {
     ("person_search", "frames"): SearchEvaluator,
     ("person_search", "hybrid"): SearchEvaluator,
+    ("person_search", "features"): SearchEvaluator,
     ("person_search", "crops"): ReIDEvaluator,
     ("reid", "crops"): ReIDEvaluator,
 }

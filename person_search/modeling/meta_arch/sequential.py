@@ -101,9 +101,18 @@ class SequentialSearch(SearchModel, RetinaNet):
         return super().preprocess_image(batched_inputs)
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
-        """See :class:`.SearchModel`; training needs ``instances``, as ``PersonSearchRCNN``."""
+        """See :class:`.SearchModel`; training needs ``instances``, as ``PersonSearchRCNN``.
+
+        An embedder also learns from dicts with ``pooled`` (C, h, w), a row of what
+        :meth:`pool_boxes` gives, and ``person_id``.
+        """
         if not self.training:
             return self._search(batched_inputs)
+        if self.learns == "embedder" and "pooled" in batched_inputs[0]:
+            pooled = torch.stack([x["pooled"] for x in batched_inputs]).to(self.device).float()
+            person_ids = torch.tensor([x["person_id"] for x in batched_inputs], device=self.device)
+            maps = self.reid.encode(pooled)
+            return self.reid.head.losses(maps, self.reid.head(maps), person_ids)
         images = self.preprocess_image(batched_inputs)
         targets = [x["instances"].to(self.device) for x in batched_inputs]
         if self.learns == "detector":
@@ -144,6 +153,13 @@ class SequentialSearch(SearchModel, RetinaNet):
         with autocast(self.device, self.test_dtype):
             features = self.backbone.base(self.preprocess_image(batched_inputs).tensor)
             return self._embed(features, [Boxes(x["query_boxes"]) for x in batched_inputs])
+
+    @torch.no_grad()
+    def pool_boxes(self, batched_inputs: list[dict]) -> list[Tensor]:
+        """(n, C, h, w) pooled features of the ``gt_boxes`` of each input, which nobody encoded."""
+        features = self.backbone.base(self.preprocess_image(batched_inputs).tensor)
+        boxes = [Boxes(x["gt_boxes"].to(self.device)) for x in batched_inputs]
+        return list(self.reid.pool(features, boxes).split([len(b) for b in boxes]))
 
     def _embed(self, features: dict[str, Tensor], boxes: list[Boxes]) -> list[Tensor]:
         boxes = [of_image.to(self.device) for of_image in boxes]
