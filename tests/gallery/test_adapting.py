@@ -1,10 +1,13 @@
 """An adapted gallery: searched by adapted embeddings, undone without loss, never half adapted."""
 
 import argparse
+import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from films import film, number
 from gallery_rows import model
 
 from person_search.errors import CalibrationError, GalleryError
@@ -14,10 +17,12 @@ from person_search.evaluation import (
     fit_open_set,
     open_set_scores,
 )
-from person_search.gallery import Filter, Persons, open_gallery
+from person_search.gallery import Filter, Persons, adapting, open_gallery
 from person_search.gallery.adapting import (
     NOTE,
     PART_NOTE,
+    _confirmed_pairs,
+    _sample,
     adapt_gallery,
     adaptation_version,
     forget_adaptation,
@@ -31,8 +36,11 @@ from person_search.gallery.calibration import (
 )
 from person_search.gallery.cli import main
 from person_search.gallery.cli.common import thresholds_of
+from person_search.gallery.indexing import Indexer
 from person_search.gallery.queries import Query, QueryImage
 from person_search.gallery.search import SearchOptions, search
+from person_search.gallery.sources import find_files
+from person_search.structures import Detections
 
 DIM = 16
 
@@ -216,6 +224,81 @@ def test_a_calibration_that_was_renamed_to_another_version_is_refused(gallery, t
         Calibration.load(made_by, "0123abcd")
 
 
+def test_confirmed_persons_are_pairs(gallery):
+    """Rows of one person by camera: a a a b b b, so that all pairs join the cameras."""
+    alone = adapt_gallery(gallery)
+    _, shown = rows()
+    confirmed = {(f"/p/{i}.jpg", 0, 0): f"person {p}" for i, p in enumerate(shown)}
+    helped = adapt_gallery(gallery, confirmed)
+    assert helped.pairs > alone.pairs and helped.groups < alone.groups  # toward one a person
+    persons = Persons.concatenate(list(gallery.rows()))
+    pairs = _confirmed_pairs(persons, confirmed)
+    assert len(pairs) == 3 * 40
+    who = [int(str(picture)[3:-4]) // 6 for picture in persons.picture]
+    assert all(who[one] == who[other] for one, other in pairs)
+    assert (persons.camera[pairs[:, 0]] != persons.camera[pairs[:, 1]]).all()
+
+
+def test_two_rows_of_one_frame_are_no_pair_even_if_confirmed():
+    """One person, whom the detector found twice."""
+    twice = Persons.of_frame(np.zeros((2, 4)), [0.9, 0.8], np.eye(2, DIM), "/p/a.jpg")
+    once = Persons.of_frame(np.zeros((1, 4)), [0.9], np.eye(1, DIM), "/p/b.jpg")
+    keys = [("/p/a.jpg", 0, 0), ("/p/a.jpg", 0, 1), ("/p/b.jpg", 0, 0)]
+    persons = Persons.concatenate([twice, once])
+    assert _confirmed_pairs(persons, dict.fromkeys(keys, "x")).tolist() == [[0, 2], [1, 2]]
+    assert _confirmed_pairs(persons, dict.fromkeys(keys[:2], "x")).tolist() == []
+    assert _confirmed_pairs(persons, {}).shape == (0, 2)
+
+
+def test_a_confirmed_row_that_is_gone_is_an_error_and_changes_nothing(gallery):
+    adapt_gallery(gallery)
+    version = adaptation_version(gallery)
+    with pytest.raises(GalleryError, match="person 3 of frame 0 of /p/1.jpg was confirmed, and is"):
+        adapt_gallery(gallery, {("/p/1.jpg", 0, 3): "alice"})
+    assert adaptation_version(gallery) == version
+
+
+def test_of_a_large_gallery_some_frames_are_read(gallery, monkeypatch):
+    """Half of 240 frames, the same ones in whatever parts they come, and the one wanted."""
+    monkeypatch.setattr(adapting, "MOST_ROWS", 120)
+    found = adapt_gallery(gallery, {("/p/0.jpg", 0, 0): "alice"})
+    assert 90 < found.rows < 150
+    adaptation = read_adaptation(gallery)
+    assert adaptation is None or adaptation.rows == 240
+    one = _sample(gallery, 0.5, set())
+    again = _sample(gallery, 0.5, set())
+    assert set(one.picture) == set(again.picture) and len(one) == len(set(one.picture))
+    missing = ({f"/p/{i}.jpg" for i in range(240)} - set(one.picture)).pop()
+    assert missing in _sample(gallery, 0.5, {(missing, 0)}).picture
+
+
+class OnePerson:
+    """A searcher that finds one person in each frame, whose looks drift with the frame's number."""
+
+    model = model(dim=3)
+
+    def detect(self, images) -> list[Detections]:
+        found = []
+        for image in images:
+            angle = number(image) / 50
+            embed = np.array([[np.cos(angle), np.sin(angle), 0]], np.float32)
+            found.append(Detections(np.array([[0.0, 0, 9, 20]]), np.array([0.9]), embed))
+        return found
+
+
+@pytest.mark.parametrize("rate, pairs", [(1, 0), (10, 0), (Fraction(1, 10), 1)])
+def test_rows_of_one_stretch_of_a_film_are_no_pair(tmp_path, rate, pairs):
+    """Thirty frames, each most like the one before or after it: within ten seconds no pair."""
+    path = film(tmp_path / "gate.mp4", frames=30, rate=rate, codec="mpeg4")
+    gallery = open_gallery("memory:", OnePerson.model)
+    Indexer(OnePerson(), gallery, every=1, progress=False).run(find_files([str(path)]))
+    persons = Persons.concatenate(list(gallery.rows()))
+    assert len(persons) == 30
+    assert sorted(persons.seconds) == pytest.approx(np.arange(30) / float(rate), abs=1e-3)
+    found = adapt_gallery(gallery)
+    assert (found.pairs > 0) == bool(pairs) and not found.changes
+
+
 def test_too_few_rows_leave_a_gallery_as_it_is():
     gallery = open_gallery("memory:", model(dim=DIM))
     assert not adapt_gallery(gallery).changes and read_adaptation(gallery) is None
@@ -287,6 +370,23 @@ def test_an_older_adaptation_stays_in_force_until_the_new_one_is_whole(gallery, 
     adapt_gallery(gallery)
     versions = {name.split(":")[1] for name in gallery.read_notes(PART_NOTE)}
     assert versions == {adaptation_version(gallery)}
+
+
+def test_adapt_with_confirmed_hits(tmp_path, capsys):
+    uri, hits = str(tmp_path / "gallery"), tmp_path / "alice.json"
+    gallery = open_gallery(uri, model(dim=DIM))
+    gallery.upsert(rows()[0])
+    hit = {"frame": 0, "number": 0}
+    found = [{"picture": f"/p/{i}.jpg", **hit} for i in range(6)]
+    hits.write_text(json.dumps({"searches": [{"label": "person 1", "hits": found}]}))
+    assert main(["adapt", uri, "--confirmed", str(hits)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "6 confirmed rows of 1 persons were taken" and said[1].startswith("version ")
+    assert main(["adapt", uri, "--undo", "--confirmed", str(hits)]) == 1
+    assert "--undo fits nothing" in capsys.readouterr().err
+    hits.write_text("{}")
+    assert main(["adapt", uri, "--confirmed", str(hits)]) == 1
+    assert "alice.json is not what search --json prints" in capsys.readouterr().err
 
 
 def test_the_commands_say_what_they_did(tmp_path, capsys):
