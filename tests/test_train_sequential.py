@@ -158,6 +158,15 @@ def test_an_interrupted_writing_goes_on(embed, cache, tmp_path, monkeypatch):
     assert again.name == first.name and again.read_bytes() == first.read_bytes()
 
 
+def test_one_run_writes_at_a_time(tmp_path):
+    fcntl = pytest.importorskip("fcntl", reason="this system has no such locks")
+    other = os.open(tmp_path, os.O_RDONLY)
+    with feature_cache._alone(tmp_path), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
+    os.close(other)
+
+
 def test_a_part_that_is_damaged_is_begun_anew(tmp_path):
     part, mark = tmp_path / "x.part", tmp_path / "x.json"
     np.lib.format.open_memmap(part, "w+", np.float16, (5, 2, 3, 3)).flush()

@@ -9,6 +9,8 @@ import json
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,11 @@ from person_search.errors import ConfigError, DatasetError, TrainingError
 from person_search.files import atomic_write
 
 from .checkpoint import PersonSearchCheckpointer
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +85,13 @@ def _cached(cfg: CfgNode) -> Path:
         )
     PersonSearchCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     path = Path(cfg.DATALOADER.FEATURES.CACHE) / f"features_{_digest(cfg, model, boxes)}.npy"
-    if path.exists():
-        logger.info("features of %d boxes are there already: %s", len(boxes), path)
-        return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(cfg, model, boxes, path)
+        with _alone(path.parent):
+            if path.exists():
+                logger.info("features of %d boxes are there already: %s", len(boxes), path)
+            else:
+                _write(cfg, model, boxes, path)
     except OSError as error:
         raise DatasetError(
             f"cannot write the feature cache {path} ({error}): free space, or choose another "
@@ -91,6 +99,24 @@ def _cached(cfg: CfgNode) -> Path:
             "again"
         ) from error
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two runs that start from one detector do not write one file: the second waits, and reads.
+
+    Where the system or its file system has no such locks, they must not start together.
+    """
+    if fcntl is None:
+        yield
+        return
+    folder_itself = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(folder_itself, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder_itself)
 
 
 def _digest(cfg: CfgNode, model: nn.Module, boxes: list[dict]) -> str:
