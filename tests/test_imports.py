@@ -185,6 +185,7 @@ for room in sys.argv[1].split(","):
 """
 NEED_TORCH = [
     "person_search.gallery.detectron2_searcher",
+    "person_search.gallery.torch_parts",
     *(
         f"person_search.evaluation.{m}"
         for m in "build regions reid_evaluator run_searcher search_evaluator".split()

@@ -7,27 +7,22 @@ Shape shorthand in this module:
 """
 
 import hashlib
-import io
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, ImageList
 from torch import Tensor, nn
 
+from person_search.data.transforms import FloatResizeShortestEdge
 from person_search.errors import ConfigError, PackError
 from person_search.files import atomic_write, optional_module
 from person_search.modeling.roi_heads.base import EmbeddingROIHeads
 from person_search.packs.files import file_hash
 from person_search.packs.spec import FORMAT, PackFile, PackSpec, SearchNetworkSpec
 
-OPSET = 17
-"""RoIAlign between pixel centers needs 16."""
+from .tracing import noise, trace
 
 WEIGHTS = "weights.bin"
 
@@ -94,17 +89,18 @@ def export_pack(
             "boxes, as STL, OIM, NAE and SeqNet have; models without them run with torch alone"
         )
     folder, network = Path(folder), network.eval()
-    resize = _resize_of(mapper)
+    resize, dim = _resize_of(mapper), network.embedding_dim
+    image: dict[str, list[int | str]] = {"image": [3, "height", "width"]}
     graphs = {
-        "detect.onnx": _trace(
-            _Detect(network).eval(),  # a module that trains is made to train again
-            {"image": _noise(), "size": torch.tensor([96.0, 128.0])},
-            {"boxes": ["n", 4], "scores": ["n"], "embeds": ["n", "dim"]},
+        "detect.onnx": trace(
+            _Detect(network),
+            {"image": noise(3, 96, 128), "size": torch.tensor([96.0, 128.0])},
+            {**image, "boxes": ["n", 4], "scores": ["n"], "embeds": ["n", dim]},
         ),
-        "embed.onnx": _trace(
-            _Embed(network).eval(),
-            {"image": _noise(), "boxes": torch.tensor([[8.0, 8, 60, 90], [30, 10, 90, 80]])},
-            {"embeds": ["n", "dim"]},
+        "embed.onnx": trace(
+            _Embed(network),
+            {"image": noise(3, 96, 128), "boxes": torch.tensor([[8.0, 8, 60, 90], [9, 9, 90, 80]])},
+            {**image, "boxes": ["n", 4], "embeds": ["n", dim]},
         ),
     }
     try:
@@ -126,11 +122,12 @@ def export_pack(
                 embed="embed.onnx",
                 min_size=resize.short_edge_length[0],
                 max_size=resize.max_size,
-                dim=network.embedding_dim,
+                resize="torchvision" if isinstance(resize, FloatResizeShortestEdge) else "pillow",
+                dim=dim,
                 divisible=max(network.backbone.size_divisibility, 1),
                 color=mapper.image_format,
-                mean=_decimals(network.pixel_mean),
-                std=_decimals(network.pixel_std),
+                mean=decimals(network.pixel_mean),
+                std=decimals(network.pixel_std),
             ),
         )
         spec.write(folder)
@@ -140,10 +137,11 @@ def export_pack(
 
 
 def _resize_of(mapper) -> T.ResizeShortestEdge:
-    """How a mapper resizes pictures at test, which has to be detectron2's way."""
+    """How a mapper resizes pictures at test, which has to be a way that packs know."""
     steps = list(mapper.augmentations.augs)
     resize = steps[0] if len(steps) == 1 else None
-    if type(resize) is not T.ResizeShortestEdge or len(set(resize.short_edge_length)) != 1:
+    known = type(resize) in (T.ResizeShortestEdge, FloatResizeShortestEdge)
+    if not known or len(set(resize.short_edge_length)) != 1:
         raise ConfigError(
             "a pack resizes pictures by their shorter side (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST) "
             f"and does nothing else to them, but the config asks for {steps}"
@@ -151,61 +149,9 @@ def _resize_of(mapper) -> T.ResizeShortestEdge:
     return resize
 
 
-def _decimals(values: Tensor) -> tuple[float, ...]:
+def decimals(values: Tensor) -> tuple[float, ...]:
     """float32 as people write it: 123.675, not 123.67500305175781."""
     return tuple(float(str(value)) for value in values.flatten().cpu().numpy())
-
-
-def _noise() -> Tensor:
-    return torch.randn(3, 96, 128, generator=torch.Generator().manual_seed(0))
-
-
-@contextmanager
-def _one_picture(network: nn.Module) -> Iterator[None]:
-    """While tracing, rows of "all pictures" are those of the one picture, however many they are.
-
-    Otherwise the numbers of boxes that the trace saw would become constants of the graph.
-    """
-    split = Tensor.split
-    embedders = [m for m in network.modules() if hasattr(m, "nobody") and hasattr(m, "encode")]
-
-    def split_one(tensor: Tensor, sizes, dim: int = 0):
-        is_one = isinstance(sizes, list | tuple) and len(sizes) == 1
-        return (tensor,) if is_one else split(tensor, sizes, dim)
-
-    with patch.object(Tensor, "split", split_one):
-        for embedder in embedders:  # whatever the trace sees, persons may come
-            embedder.maps = lambda f, boxes, e=embedder: e.encode(e.pool(f, boxes))
-        try:
-            yield
-        finally:
-            for embedder in embedders:
-                del embedder.maps
-
-
-def _trace(module: nn.Module, inputs: dict[str, Tensor], outputs: dict[str, list]) -> bytes:
-    """The ONNX file of a module, with free sizes."""
-    optional_module("onnx", "export", PackError)
-    free = {
-        name: {i: s for i, s in enumerate(shape) if s == "n"} for name, shape in outputs.items()
-    }
-    free["image"] = {1: "height", 2: "width"}
-    if "boxes" in inputs:
-        free["boxes"] = {0: "n"}
-    file = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad(), _one_picture(module):
-        warnings.simplefilter("ignore")  # of all that a trace cannot follow; the tests look
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            file,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes=free,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return file.getvalue()
 
 
 def _write(folder: Path, graphs: dict[str, bytes]) -> None:

@@ -24,8 +24,9 @@ DRAWN = r"\bstreet_\w+|drawn figures"
 
 
 def is_config(name: str) -> bool:
-    """Whether a name of a model is the one of a config file, and not of a pack."""
-    return name.endswith((".yaml", ".yml")) and os.path.basename(name) != "pack.yaml"
+    """Whether a name of a model is the one of a config file, and not of a pack or its folder."""
+    is_yaml = name.endswith((".yaml", ".yml")) and os.path.basename(name) != "pack.yaml"
+    return is_yaml and not os.path.isdir(name)
 
 
 def open_model(

@@ -32,14 +32,14 @@ def decode_yolox(outputs: list[np.ndarray], size: tuple[int, int], person_class:
         y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
         cells.append(np.stack([x, y], -1).reshape(-1, 2))
         strides.append(np.full((len(cells[-1]), 1), stride, np.float32))
-    cells, strides = np.concatenate(cells), np.concatenate(strides)
-    if len(rows) != len(cells):
-        raise ValueError(f"gives {len(rows)} places, but {size} has {len(cells)} grid cells")
+    corner, stride_of = np.concatenate(cells), np.concatenate(strides)
+    if len(rows) != len(corner):
+        raise ValueError(f"gives {len(rows)} places, but {size} has {len(corner)} grid cells")
     classes = rows.shape[1] - 5
     if person_class >= classes:
         raise ValueError(f"has {classes} classes, so none of index {person_class}")
-    center = (rows[:, :2] + cells) * strides
-    half = np.exp(rows[:, 2:4]) * strides / 2
+    center = (rows[:, :2] + corner) * stride_of
+    half = np.exp(rows[:, 2:4]) * stride_of / 2
     return np.hstack([center - half, center + half]), rows[:, 4] * rows[:, 5 + person_class]
 
 

@@ -17,7 +17,7 @@ from .catalog import ready
 from .decode import yolox_places
 from .files import check_is_network, file_hash, weights_of
 from .opening import open_pack
-from .runtime import Network, open_network
+from .runtime import Network, Shape, open_network
 from .spec import FILE_NAME, FORMAT, parse_spec
 
 _ABOUT = {
@@ -61,28 +61,30 @@ def make(
         PackError: a file is no network, a setting is wrong, or one is missing (the message names
             it).
     """
-    folder, given = Path(folder), _parse(settings)
-    content = {"format": FORMAT, "name": folder.resolve().name, "kind": "two-step", **_ABOUT}
-    content |= {"files": {}, **given[""]}
+    folder, given = Path(folder), read_settings(settings)
+    about = {"format": FORMAT, "name": folder.resolve().name, "kind": "two-step", **_ABOUT}
+    parts: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     sources = []
     for part, path in (("detector", Path(detector)), ("embedder", Path(embedder))):
         files = [path] + ([weights_of(path)] if path.suffix == ".xml" else [])
         try:
             for file in files:
-                entry = {"sha256": file_hash(file), "size": file.stat().st_size}
-                content["files"][file.name] = entry
+                entries[file.name] = {"sha256": file_hash(file), "size": file.stat().st_size}
         except OSError as error:
             raise PackError(f"{part}: {file}: {error.strerror or error}") from error
         check_is_network(path, part)
-        known = _known(part, content["files"][path.name]["sha256"]) or _recognize(part, path)
-        content[part] = {"model": path.name, **known, **given[part]}
-        missing = [f"{part}.{key}" for key in _NEEDED[part] if key not in content[part]]
+        known = _known(part, entries[path.name]["sha256"]) or _recognize(part, path)
+        parts[part] = {"model": path.name, **known, **given[part]}
+        needed = [k for k in _NEEDED[part] if k != "size" or parts[part].get("resize") != "none"]
+        missing = [f"{part}.{key}" for key in needed if key not in parts[part]]
         if missing:
             raise PackError(
                 f"the shapes of {path} do not tell {', '.join(missing)}: say them in the settings "
                 "as KEY=VALUE (docs/packs.md has those of known networks)"
             )
         sources += files
+    content = {**about, "files": entries, **given[""], **parts}
     spec = parse_spec(yaml.safe_dump(content), "the settings")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +103,18 @@ def make(
     return str(folder)
 
 
-def _parse(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Part ("" is the pack itself) -> key -> value."""
-    given = {"": {}, "detector": {}, "embedder": {}}
+def is_network(path: str | os.PathLike) -> bool:
+    """Whether the name of a file is one of those that packs run, ONNX or OpenVINO."""
+    return Path(path).suffix in (".onnx", ".xml")
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Part ("" is the pack itself) -> key -> value; of a key that is said twice the last.
+
+    Raises:
+        PackError: a text is no "KEY=VALUE".
+    """
+    given: dict[str, dict[str, Any]] = {"": {}, "detector": {}, "embedder": {}}
     for text in settings:
         name, is_there, value = text.partition("=")
         part, _, key = name.strip().rpartition(".")
@@ -129,27 +140,27 @@ def _recognize(part: str, path: Path) -> dict[str, Any]:
     """What the shapes of a network tell for certain."""
     network = open_network(path)
     shape = network.input_shapes[0] if len(network.input_shapes) == 1 else ()
-    if len(shape) != 4 or shape[1] not in (3, None) or None in shape[2:]:
+    if len(shape) != 4 or shape[1] not in (3, None) or shape[2] is None or shape[3] is None:
         return {}
-    size = list(shape[2:])
+    size = (shape[2], shape[3])
+    found: dict[str, Any] = {"size": list(size)}
+    output: Shape = network.output_shapes[0] if len(network.output_shapes) == 1 else (None,)
     if part == "embedder":
-        sizes = network.output_shapes[0][1:] if len(network.output_shapes) == 1 else (None,)
-        return {"size": size} if None in sizes else {"size": size, "dim": int(np.prod(sizes))}
-    if _is_yolox(network, tuple(size)):
-        classes = network.output_shapes[0][2] - 5
-        found = {"size": size, "decode": "yolox", "resize": "letterbox", "color": "BGR"}
+        sizes = [length for length in output[1:] if length is not None]
+        is_fixed = len(sizes) == len(output) - 1 > 0
+        return found | ({"dim": int(np.prod(sizes))} if is_fixed else {})
+    if classes := _yolox_classes(network, output, size):
+        found |= {"decode": "yolox", "resize": "letterbox", "color": "BGR"}
         return found | ({"person_class": 0} if classes in (1, 80) else {})  # 80: those of COCO
-    if len(network.output_shapes) == 1 and network.output_shapes[0][-1:] == (7,):
-        return {"size": size, "decode": "ssd", "resize": "stretch"}
-    return {"size": size}
+    if output[-1:] == (7,):
+        return found | {"decode": "ssd", "resize": "stretch"}
+    return found
 
 
-def _is_yolox(network: Network, size: tuple[int, int]) -> bool:
-    """Whether a detector gives rows of YOLOX's grids that are not decoded yet."""
-    shapes = network.output_shapes
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][2] is None or shapes[0][2] < 6:
-        return False
-    if shapes[0][1] != yolox_places(size):
-        return False
+def _yolox_classes(network: Network, output: Shape, size: tuple[int, int]) -> int:
+    """Number of classes of a detector that gives rows of YOLOX's grids, not decoded; else 0."""
+    if len(output) != 3 or output[2] is None or output[1] != yolox_places(size):
+        return 0
     (rows,) = network(np.full((1, 3, *size), 114, np.float32))
-    return bool(np.abs(rows[0, :, :2]).max() < _DECODED)
+    is_decoded = np.abs(rows[0, :, :2]).max() >= _DECODED
+    return 0 if is_decoded else max(output[2] - 5, 0)

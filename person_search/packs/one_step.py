@@ -11,7 +11,7 @@ import numpy as np
 from person_search.errors import PackError
 from person_search.structures import Detections, GalleryModel, Searcher
 
-from .pixels import resize_shortest, to_input, to_picture, unit
+from .pixels import pad, resize_shortest, to_input, to_picture, unit
 from .runtime import Network
 from .spec import SearchNetworkSpec
 
@@ -40,15 +40,15 @@ class OneStepSearcher(Searcher):
                     f"{network.path} takes {len(network.input_shapes)} inputs instead of {number}: "
                     "export the checkpoint again with this version"
                 )
-        self.embed(np.zeros((64, 64, 3), np.uint8), [[8, 8, 40, 56]])
+        self.embed(np.zeros((64, 64, 3), np.uint8), np.array([[8, 8, 40, 56]]))
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
         """The persons of each picture whose score is at least ``model.score_thresh``."""
         return [self._detect_one(picture) for picture in pictures]
 
     def _detect_one(self, picture: np.ndarray) -> Detections:
-        inputs, inside, scale = self._prepare(picture)
-        boxes, scores, embeds = self._detect(inputs, np.array(inside, np.float32))[:3]
+        inputs, size, scale = self._prepare(picture)
+        boxes, scores, embeds = self._detect(inputs, size)[:3]
         boxes = to_picture(boxes, scale, picture.shape)
         is_seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         rows = np.flatnonzero(is_seen & (scores >= self.model.score_thresh))
@@ -61,12 +61,12 @@ class OneStepSearcher(Searcher):
         boxes = np.asarray(boxes, np.float32).reshape(-1, 4) * np.tile(scale, 2)
         return self._unit(self._embed(inputs, boxes.astype(np.float32))[0])
 
-    def _prepare(self, picture: np.ndarray) -> tuple:
+    def _prepare(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(3, h, w); its height and width without padding; and the scale, in x and in y."""
         spec = self.spec
-        picture, inside, scale = resize_shortest(
-            picture, spec.min_size, spec.max_size, spec.divisible
-        )
-        return to_input([picture], spec.color, spec.mean, spec.std)[0], inside, scale
+        picture, scale = resize_shortest(picture, spec.min_size, spec.max_size, spec.resize)
+        inputs = to_input([picture], spec.color, spec.mean, spec.std)
+        return pad(inputs, spec.divisible)[0], np.array(picture.shape[:2], np.float32), scale
 
     def _unit(self, embeds: np.ndarray) -> np.ndarray:
         if embeds.ndim != 2 or embeds.shape[1] != self.spec.dim:

@@ -57,13 +57,14 @@ def open_pack(
         score_thresh=spec.score_thresh,
         kind="pack",
     )
-    networks = [open_network(folder / n, tuple(providers), threads) for n in spec.models.values()]
-    if spec.kind == "one-step":
-        return OneStepSearcher(*networks, spec.network, model)
-    detector, embedder = networks
-    return TwoStepSearcher(
-        Detector(detector, spec.detector), Embedder(embedder, spec.embedder), model
+    first, second = (
+        open_network(folder / name, tuple(providers), threads) for name in spec.models.values()
     )
+    if spec.network:
+        return OneStepSearcher(first, second, spec.network, model)
+    if not (spec.detector and spec.embedder):
+        raise PackError(f"{folder} is no pack: it has no networks")
+    return TwoStepSearcher(Detector(first, spec.detector), Embedder(second, spec.embedder), model)
 
 
 def find_pack(pack: str | os.PathLike) -> tuple[PackSpec, Path]:
@@ -88,7 +89,7 @@ def find_pack(pack: str | os.PathLike) -> tuple[PackSpec, Path]:
 
 
 def _with_tiles(spec: PackSpec, tiles: int) -> PackSpec:
-    if spec.kind == "one-step":
+    if spec.detector is None:
         raise PackError("tiles are for two-step packs: a one-step pack looks at the whole picture")
     if not 1 <= tiles <= 32:
         raise PackError(f"tiles lie from 1 to 32 along the longer side, {tiles} does not")

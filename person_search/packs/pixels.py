@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def resize_whole(
-    picture: np.ndarray, size: tuple[int, int], resize: str, fill: int
+    picture: np.ndarray, size: tuple[int, int] | None, resize: str, fill: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture in the size of a network's input.
 
@@ -19,7 +19,7 @@ def resize_whole(
 
     Args:
         picture: (H, W, 3) uint8.
-        size: (h, w).
+        size: (h, w); None: as it is.
         resize: "letterbox" | "stretch".
         fill: value of the pixels that a letterbox adds.
 
@@ -27,6 +27,8 @@ def resize_whole(
         (h, w, 3) uint8; and (2,) how many of its pixels one pixel of the picture became, in x and
         in y; of a letterbox both are the scale, whatever rounding to whole pixels made of it.
     """
+    if size is None:
+        return picture, np.ones(2)
     height, width = picture.shape[:2]
     if resize == "stretch":
         canvas = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
@@ -39,37 +41,62 @@ def resize_whole(
     return canvas, np.array([scale, scale])
 
 
-def resize_shortest(picture: np.ndarray, min_size: int, max_size: int, divisible: int) -> tuple:
-    """A picture whose shorter side becomes ``min_size``, as detectron2's ``ResizeShortestEdge``.
+def resize_shortest(
+    picture: np.ndarray, min_size: int, max_size: int, resize: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture whose shorter side becomes ``min_size``, but the longer one at most ``max_size``.
 
-    Pillow resizes there, and does it otherwise than OpenCV. 720x576 with 900 and 1500: 900 / 576 =
-    1.5625, so 1125x900.
+    720x576 with 900 and 1500: 900 / 576 = 1.5625, so 1125x900. 1920x1080: 1500 / 1920 = 0.78125, so
+    843.75 rows, which are 844 of "pillow", and 843 of "torchvision".
+
+    Args:
+        picture: (H, W, 3) uint8.
+        min_size, max_size: in pixels.
+        resize: "pillow", as detectron2's ``ResizeShortestEdge``: in 8 bits, each pixel the mean of
+            all that it covers; "torchvision", as its detectors: in float, of the nearest four.
 
     Returns:
-        (h, w, 3) uint8, zero where it was padded to a multiple of ``divisible``; (h, w) without
-        the padding; and the scale, as :func:`resize_whole`.
+        (h, w, 3), uint8 or float32; and the scale, as :func:`resize_whole`.
     """
     height, width = picture.shape[:2]
     scale = min(min_size / min(height, width), max_size / max(height, width))
-    inside = int(width * scale + 0.5), int(height * scale + 0.5)
-    resized = np.asarray(Image.fromarray(picture).resize(inside, Image.Resampling.BILINEAR))
-    below, right = (-inside[1]) % divisible, (-inside[0]) % divisible
-    padded = cv2.copyMakeBorder(resized, 0, below, 0, right, cv2.BORDER_CONSTANT)
-    return padded, (inside[1], inside[0]), np.array([inside[0] / width, inside[1] / height])
+    if resize == "torchvision":
+        size = max(int(width * scale), 1), max(int(height * scale), 1)
+        resized = cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    else:
+        size = int(width * scale + 0.5), int(height * scale + 0.5)
+        resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    return resized, np.array([size[0] / width, size[1] / height])
 
 
-def cut_out(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) of every pixel that an xyxy box touches, stretched to ``size``."""
+def pad(inputs: np.ndarray, divisible: int) -> np.ndarray:
+    """(n, 3, h, w), zero at the bottom and right, where h and w are no multiples of a number."""
+    below, right = (-inputs.shape[2]) % divisible, (-inputs.shape[3]) % divisible
+    return np.pad(inputs, ((0, 0), (0, 0), (0, below), (0, right)))
+
+
+def cut_out(
+    picture: np.ndarray, box: np.ndarray, size: tuple[int, int], resize: str = "linear"
+) -> np.ndarray:
+    """(h, w, 3) of every pixel that an xyxy box touches, stretched to ``size``.
+
+    ``resize`` is "linear" (of OpenCV), "bicubic" (of Pillow, which takes all pixels into account
+    where a crop shrinks: fast-reid), or "area": the means of pixels where a crop loses rows, else
+    linear (:mod:`person_search.data.crop_cache`).
+    """
     height, width = picture.shape[:2]
     x1, y1 = np.clip(np.floor(box[:2]), 0, [width - 1, height - 1]).astype(int)
     x2, y2 = np.clip(np.ceil(box[2:]), [x1 + 1, y1 + 1], [width, height]).astype(int)
-    crop = picture[y1:y2, x1:x2]
-    return cv2.resize(crop, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    crop, (h, w) = picture[y1:y2, x1:x2], size
+    if resize == "bicubic":
+        return np.asarray(Image.fromarray(crop).resize((w, h), Image.Resampling.BICUBIC))
+    shrinks = resize == "area" and y2 - y1 > h
+    return cv2.resize(crop, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def to_input(pictures: list[np.ndarray], color: str, mean: tuple, std: tuple) -> np.ndarray:
     """(n, 3, h, w) float32 of BGR pictures of one size, (pixel - mean) / std."""
-    batch = np.stack(pictures).astype(np.float32)
+    batch: np.ndarray = np.stack(pictures).astype(np.float32)
     if color == "RGB":
         batch = batch[..., ::-1]
     if any(mean):

@@ -115,7 +115,8 @@ class _OpenVinoNetwork(Network):
     def __init__(self, path: Path, threads: int | None):
         openvino = optional_module("openvino", "openvino", PackError)
         # In bfloat16, which it takes by itself on some CPUs, networks gave NaN.
-        config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
+        config["PERFORMANCE_HINT"] = "LATENCY"
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         self.path = path

@@ -37,8 +37,13 @@ FORMAT = 1
 
 KINDS = ("two-step", "one-step")
 COLORS = ("BGR", "RGB")
-RESIZES = ("letterbox", "stretch")
+RESIZES = ("letterbox", "stretch", "none")
+CROP_RESIZES = ("linear", "area", "bicubic")
+EDGE_RESIZES = ("pillow", "torchvision")
 DECODES = ("yolox", "ssd", "boxes_scores")
+
+LATER_KEYS = (("embedder", "resize"), ("network", "resize"))
+"""Keys that are younger than galleries: at their defaults, a pack is what it was without them."""
 
 
 _SIZE = several(2, integer(1))
@@ -78,20 +83,21 @@ class DetectorSpec:
 
     Attributes:
         model: its file, ``.onnx`` or ``.xml`` (OpenVINO, with the ``.bin`` of the same name).
-        size: of its input.
         decode: what its outputs mean, see :mod:`.decode`.
         resize: "letterbox" keeps the shape of the picture, which stands at the top left and is
-            filled up with ``fill``; "stretch" does not.
+            filled up with ``fill``; "stretch" does not; a network of "none" takes pictures of any
+            size.
         person_class: index of persons among its classes; of "ssd" the label in the rows.
+        size: of its input, unless it takes any.
         nms_iou: of two boxes that overlap more, the one with the lower score goes.
         tiles: also look into so many tiles along the longer side; 1: only at the whole picture.
     """
 
     model: str = key(file_name)
-    size: tuple[int, int] = key(_SIZE)
     decode: str = key(one_of(*DECODES))
     person_class: int = key(integer(0))
     resize: str = key(one_of(*RESIZES))
+    size: tuple[int, int] | None = key(_SIZE, None)
     fill: int = key(integer(0, 255), 114)
     color: str = key(one_of(*COLORS), "BGR")
     mean: tuple[float, float, float] = key(_PIXEL, (0.0, 0.0, 0.0))
@@ -102,11 +108,19 @@ class DetectorSpec:
 
 @dataclass(frozen=True)
 class EmbedderSpec:
-    """A network that embeds a crop of one person; ``size`` of the crop, ``dim`` of the result."""
+    """A network that embeds a crop of one person.
+
+    Attributes:
+        model: its file, as of a detector.
+        size: of the crop.
+        dim: of the embedding.
+        resize: how a crop is brought to its size, see :func:`.pixels.cut_out`.
+    """
 
     model: str = key(file_name)
     size: tuple[int, int] = key(_SIZE)
     dim: int = key(integer(1))
+    resize: str = key(one_of(*CROP_RESIZES), "linear")
     color: str = key(one_of(*COLORS), "BGR")
     mean: tuple[float, float, float] = key(_PIXEL, (0.0, 0.0, 0.0))
     std: tuple[float, float, float] = key(_DEVIATION, (1.0, 1.0, 1.0))
@@ -121,6 +135,7 @@ class SearchNetworkSpec:
         embed: picture, boxes -> embeddings.
         min_size, max_size: the shorter side of the picture becomes ``min_size``, but the longer
             one no more than ``max_size``.
+        resize: how, see :func:`.pixels.resize_shortest`.
         divisible: the input is padded at the bottom and right to a multiple of this.
         dim: size of an embedding.
     """
@@ -131,6 +146,7 @@ class SearchNetworkSpec:
     max_size: int = key(integer(8))
     dim: int = key(integer(1))
     divisible: int = key(integer(1, 1024), 1)
+    resize: str = key(one_of(*EDGE_RESIZES), "pillow")
     color: str = key(one_of(*COLORS), "BGR")
     mean: tuple[float, float, float] = key(_PIXEL, (0.0, 0.0, 0.0))
     std: tuple[float, float, float] = key(_DEVIATION, (1.0, 1.0, 1.0))
@@ -190,24 +206,27 @@ class PackSpec:
     @property
     def models(self) -> dict[str, str]:
         """Key of ``pack.yaml`` -> name of the model file there."""
-        if self.kind == "one-step":
+        if self.network:
             return {"network.detect": self.network.detect, "network.embed": self.network.embed}
-        return {"detector.model": self.detector.model, "embedder.model": self.embedder.model}
+        parts = {"detector.model": self.detector, "embedder.model": self.embedder}
+        return {name: part.model for name, part in parts.items() if part}
 
     @property
     def dim(self) -> int:
         """Size of an embedding."""
-        return self.network.dim if self.kind == "one-step" else self.embedder.dim
+        part = self.network or self.embedder
+        return part.dim if part else 0
 
     def config_hash(self) -> str:
         """Of the keys that decide an embedding: not of names, licenses, thresholds or tiles."""
-        keys = {
-            part: asdict(spec) if (spec := getattr(self, part)) else None
-            for part in ("detector", "embedder", "network")
-        }
-        if self.detector:
-            del keys["detector"]["tiles"]
-        text = json.dumps([self.kind, keys], sort_keys=True)
+        parts = {"detector": self.detector, "embedder": self.embedder, "network": self.network}
+        keys = {name: asdict(part) if part else {} for name, part in parts.items()}
+        keys["detector"].pop("tiles", None)
+        for name, later in LATER_KEYS:
+            part = parts[name]
+            if part and getattr(part, later) == part.__dataclass_fields__[later].default:
+                del keys[name][later]
+        text = json.dumps([self.kind, {k: v or None for k, v in keys.items()}], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def text(self) -> str:
@@ -258,6 +277,10 @@ def _check_parts(spec: PackSpec) -> None:
         if (part in wanted) != (getattr(spec, part) is not None):
             verb = "needs" if part in wanted else "has no"
             raise KeyProblem(part, f"a {spec.kind} pack {verb} such a section")
+    detector = spec.detector
+    if detector and (detector.resize == "none") != (detector.size is None):
+        has = "is missing" if detector.size is None else "goes with every detector.resize but none"
+        raise KeyProblem("detector.size", has)
     for model, name in spec.models.items():
         if name not in spec.files:
             raise KeyProblem(model, f"{name} is not among the files")

@@ -50,4 +50,4 @@ def is_whole(boxes: np.ndarray, tile: tuple[int, int, int, int], shape: tuple) -
             y2 - AT_THE_CUT if y2 < height else np.inf,
         ]
     )
-    return ((boxes[:, :2] > low) & (boxes[:, 2:] < high)).all(axis=1)
+    return np.all((boxes[:, :2] > low) & (boxes[:, 2:] < high), axis=1)

@@ -44,14 +44,15 @@ class Detector:
                 f"{network.path} has the labels {known}: detector.person_class "
                 f"{spec.person_class} is none of them"
             )
-        self._look(np.full((*spec.size, 3), spec.fill, np.uint8))
+        # Those that resize by themselves make the smallest input of a long, low picture.
+        self._look(np.full((*(spec.size or (32, 256)), 3), spec.fill, np.uint8))
 
     def detect(self, picture: np.ndarray, score_thresh: float) -> tuple[np.ndarray, np.ndarray]:
         """(n, 4) boxes and (n,) scores of a BGR picture, best score first."""
         boxes, scores = self._look(picture)
         if self.spec.tiles > 1:
             found = [(boxes, scores)]
-            for tile in tiles_of(*picture.shape[:2], self.spec.tiles):
+            for tile in tiles_of(picture.shape[0], picture.shape[1], self.spec.tiles):
                 x1, y1, x2, y2 = tile
                 inside, of_tile = self._look(picture[y1:y2, x1:x2])
                 inside = inside + np.array([x1, y1] * 2, np.float32)
@@ -69,7 +70,7 @@ class Detector:
         canvas, scale = resize_whole(picture, spec.size, spec.resize, spec.fill)
         outputs = self.network(to_input([canvas], spec.color, spec.mean, spec.std))
         try:
-            boxes, scores = DECODERS[spec.decode](outputs, spec.size, spec.person_class)
+            boxes, scores = DECODERS[spec.decode](outputs, canvas.shape[:2], spec.person_class)
         except (ValueError, IndexError) as error:
             raise PackError(
                 f"{self.network.path} does not fit detector.decode {spec.decode}: it {error}"
@@ -142,12 +143,23 @@ class TwoStepSearcher(Searcher):
         return self.embedder.embed(self._crops(picture, boxes))
 
     def _crops(self, picture: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
-        return [cut_out(picture, box, self.embedder.spec.size) for box in boxes]
+        spec = self.embedder.spec
+        return [cut_out(picture, box, spec.size, spec.resize) for box in boxes]
 
 
-def check_input(network: Network, size: tuple[int, int], key: str) -> None:
-    """Raises PackError where a network does not take a batch of (3, *size) pictures."""
+def check_input(network: Network, size: tuple[int, int] | None, key: str) -> None:
+    """Raises PackError where a network does not take a batch of (3, *size) pictures.
+
+    Those without a size have to be free to have any.
+    """
     shapes = network.input_shapes
+    if size is None:
+        if len(shapes) != 1 or shapes[0][1:] not in ((3, None, None), (None, None, None)):
+            raise PackError(
+                f'{network.path} does not take pictures of any size, as "none" of detector.resize '
+                f"says: write {key}, and how pictures are resized"
+            )
+        return
     wanted = (None, 3, *size)
     fits = len(shapes) == 1 and len(shapes[0]) == 4
     fits = fits and all(w in (None, s) or s is None for s, w in zip(shapes[0], wanted, strict=True))

@@ -7,6 +7,7 @@ from detectron2.modeling import build_model
 
 from person_search import packs
 from person_search.data import build_mapper
+from person_search.engine.convert import seqnet
 from person_search.engine.export import WEIGHTS, export_pack
 from person_search.errors import ConfigError, PackError
 from person_search.gallery.detectron2_searcher import Detectron2Searcher
@@ -52,17 +53,24 @@ def require_alike(one, other, picture) -> int:
     return len(found)
 
 
+RELEASED = [part for pair in seqnet.CONVENTIONS.items() for part in pair]
+RELEASED[RELEASED.index("MODEL.ANCHOR_GENERATOR.SIZES") + 1] = [[16, 32, 64]]
+RELEASED[RELEASED.index("MODEL.REID.POOLER_RESOLUTION") + 1] = (6, 6)
+RELEASED[RELEASED.index("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION") + 1] = 6
+
+
 @pytest.mark.parametrize(
-    "config, mrfp",
+    "config, mrfp, opts",
     [
-        ("Base-RCNN-C3.yaml", True),
-        ("Base-RCNN-C3.yaml", False),
-        ("PRW/nae.yaml", False),
-        ("PRW/seqnet.yaml", False),
+        ("Base-RCNN-C3.yaml", True, ()),
+        ("Base-RCNN-C3.yaml", False, ()),
+        ("PRW/nae.yaml", False, ()),
+        ("PRW/seqnet.yaml", False, ()),
+        ("PRW/seqnet.yaml", False, RELEASED),
     ],
 )
-def test_a_pack_finds_what_the_model_finds(tiny_cfg, tmp_path, config, mrfp):
-    cfg = tiny_cfg(*OPTS, config=config, mrfp=mrfp)
+def test_a_pack_finds_what_the_model_finds(tiny_cfg, tmp_path, config, mrfp, opts):
+    cfg = tiny_cfg(*OPTS, *opts, config=config, mrfp=mrfp)
     model, pack = searchers(cfg, tmp_path / "pack")
     generator = np.random.default_rng(0)
     sizes = ((70, 110), (200, 90), (64, 64))

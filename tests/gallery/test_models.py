@@ -42,6 +42,12 @@ def test_a_config_or_a_pack():
     assert not is_config("yolox-nano-osnet-x0.25") and not is_config("folder/pack.yaml")
 
 
+def test_a_folder_is_a_pack_whatever_its_name(tmp_path):
+    (tmp_path / "mine.yaml").mkdir()
+    with pytest.raises(PackError, match="mine.yaml is no pack: it holds no pack.yaml"):
+        open_model(str(tmp_path / "mine.yaml"))
+
+
 def test_options_that_belong_to_the_other_kind(user):
     with pytest.raises(WeightsError, match="a.yaml needs --weights"):
         open_model("a.yaml")
@@ -90,7 +96,8 @@ def test_the_command_models(user, capsys):
     for name in packs.ready():
         assert name in out
     assert "(recommended)" in out and str(user / "packs") in out
-    assert main(["models", "make", str(user / "p"), "--detector", "a.onnx", "--embedder", "b"]) == 1
+    parts = ["--detector", "a.onnx", "--embedder", "b.onnx"]
+    assert main(["models", "make", str(user / "p"), *parts]) == 1
     assert "a.onnx: No such file" in capsys.readouterr().err
     assert main(["models", "get", "nothing"]) == 1
     assert "no ready pack nothing; there are " in capsys.readouterr().err

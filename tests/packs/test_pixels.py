@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from person_search.packs.pixels import (
     cut_out,
+    pad,
     resize_shortest,
     resize_whole,
     to_input,
@@ -56,16 +58,30 @@ def test_the_shorter_side_is_resized_as_detectron2_does_it():
         made = transforms.ResizeShortestEdge(90, 150).get_transform(
             np.zeros((height, width, 3), np.uint8)
         )
-        _, inside, scale = resize_shortest(np.zeros((height, width, 3), np.uint8), 90, 150, 1)
-        assert inside == (made.new_h, made.new_w)
+        picture = np.zeros((height, width, 3), np.uint8)
+        resized, scale = resize_shortest(picture, 90, 150, "pillow")
+        assert resized.shape == (made.new_h, made.new_w, 3) and resized.dtype == np.uint8
         np.testing.assert_allclose(scale, [made.new_w / width, made.new_h / height])
 
 
+@pytest.mark.parametrize("height, width", [(576, 720), (1080, 1920), (33, 500), (40, 30)])
+def test_the_shorter_side_is_resized_as_torchvision_does_it(height, width):
+    torch = pytest.importorskip("torch")
+    detection = pytest.importorskip("torchvision.models.detection.transform")
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    transform = detection.GeneralizedRCNNTransform(90, 150, [0.0], [1.0], size_divisible=32)
+    tensor = torch.from_numpy(picture).permute(2, 0, 1).float()
+    (expected, _) = transform([tensor])
+    resized, _ = resize_shortest(picture, 90, 150, "torchvision")
+    assert resized.shape[:2] == expected.image_sizes[0]
+    found = pad(to_input([resized], "BGR", (0, 0, 0), (1, 1, 1)), 32)
+    np.testing.assert_allclose(found, expected.tensors.numpy(), atol=5e-2)  # of 255
+
+
 def test_padding_is_below_and_to_the_right():
-    picture = np.full((20, 30, 3), 9, np.uint8)
-    padded, inside, _ = resize_shortest(picture, 20, 100, 16)
-    assert padded.shape == (32, 32, 3) and inside == (20, 30)
-    assert (padded[:20, :30] == 9).all() and padded.sum() == 9 * 20 * 30 * 3
+    padded = pad(np.full((1, 3, 20, 30), 9, np.float32), 16)
+    assert padded.shape == (1, 3, 32, 32) and padded.dtype == np.float32
+    assert (padded[..., :20, :30] == 9).all() and padded.sum() == 9 * 20 * 30 * 3
 
 
 def test_a_crop_is_what_the_box_shows():
@@ -75,6 +91,24 @@ def test_a_crop_is_what_the_box_shows():
     # A box that leaves the picture, and one without a pixel, are the nearest part of it.
     assert cut_out(picture, np.array([-9, -9, 40, 40]), (20, 30)).tolist() == picture.tolist()
     assert cut_out(picture, np.array([29.9, 19.9, 30, 20]), (8, 4)).shape == (8, 4, 3)
+
+
+def test_how_a_crop_is_resized():
+    """In 1 x 8 pixels of 0 and 80 by turns, halves: each is the mean, or the two in the middle."""
+    crop = np.tile(np.array([0, 80], np.uint8), (8, 4))[..., None].repeat(3, axis=2)
+    crop[1:3] = 40
+    box, size = np.array([0, 0, 8, 8]), (2, 2)
+    area = cut_out(crop, box, size, "area")
+    assert (area == 40).all()
+    linear = cut_out(crop, box, size, "linear")  # rows 1 and 2, then 5 and 6
+    np.testing.assert_array_equal(linear[:, 0, 0], [40, 40])
+    # Pillow's cubic reaches over the whole crop where OpenCV's would see four pixels of it.
+    expected = Image.fromarray(crop).resize((2, 2), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(cut_out(crop, box, size, "bicubic"), np.asarray(expected))
+    larger = (16, 16)
+    np.testing.assert_array_equal(
+        cut_out(crop, box, larger, "area"), cut_out(crop, box, larger, "linear")
+    )
 
 
 def test_the_input_of_a_network_is_normalized_in_its_own_order_of_colors():

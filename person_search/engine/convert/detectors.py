@@ -27,6 +27,11 @@ ZOO = {
 """Of the zoo's R50-C4 and R101-C4 (detectron2's defaults)."""
 
 
+_AS_PACK = (
+    "to find persons with it: person-search models make PACK --detector FILE --embedder FILE"
+)
+
+
 def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     """The file, if it is a detector of detectron2's zoo or of torchvision."""
     if any(k.startswith("roi_heads.res5.") for k in state):
@@ -39,13 +44,16 @@ def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
             "tools/select_weights.py FILE trunk.pth --keep backbone.bottom_up.",
         )
     if any(k.startswith("head.classification_head.") for k in state):
-        return Recognized("torchvision's RetinaNet or FCOS", fits="no model here is that")
+        return Recognized(
+            "torchvision's RetinaNet or FCOS",
+            fits=f"no person search model here is that; {_AS_PACK}",
+        )
     if any(k.startswith("backbone.fpn.") for k in state):
         return Recognized(
             "torchvision's Faster R-CNN with FPN",
             conventions=TORCHVISION_DETECTOR,
             fits="no person search model here has an FPN; to start one from its trunk alone: "
-            "tools/select_weights.py FILE trunk.pth --keep backbone.body.",
+            f"tools/select_weights.py FILE trunk.pth --keep backbone.body.; {_AS_PACK}",
         )
     return None
 

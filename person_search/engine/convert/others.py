@@ -32,6 +32,8 @@ def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     for name, present, absent, trunk in _SYSTEMS:
         if _any(present, state) and not (absent and _any(absent, state)):
             fits = "no model here is that"
+            if name == "OSNet":
+                fits += "; its ONNX file is an embedder of a pack: person-search models make"
             if trunk:
                 fits += (
                     "; to start another model from its trunk alone: tools/select_weights.py FILE "

@@ -5,6 +5,8 @@ import sys
 
 from tabulate import tabulate
 
+from person_search.errors import PackError
+
 from .common import say
 
 SUMMARY = "ready models: list them, get one, or make one of local files"
@@ -16,10 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get = actions.add_parser("get", help=text, description=text)
     get.add_argument("name", nargs="?", metavar="NAME", help="(default: the recommended)")
     text = "make a pack of a detector's and an embedder's file"
-    make = actions.add_parser("make", help=text, description=text)
+    make = actions.add_parser(
+        "make",
+        help=text,
+        description=f"{text}: networks (.onnx, .xml) as they are; torch weights of torchvision's "
+        "detectors, fast-reid's BoT R50-ibn and this project's ReIDBaseline are exported, which "
+        "needs torch",
+    )
     make.add_argument("folder", metavar="FOLDER", help="of the new pack")
     for part in ("detector", "embedder"):
-        make.add_argument(f"--{part}", required=True, metavar="FILE", help=".onnx, or .xml")
+        make.add_argument(
+            f"--{part}", required=True, metavar="FILE", help=".onnx, .xml, or torch weights"
+        )
+    make.add_argument(
+        "--embedder-config",
+        metavar="CONFIG",
+        help="that a ReIDBaseline of this project was trained with",
+    )
     make.add_argument(
         "--set",
         nargs="+",
@@ -36,10 +51,27 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "get":
         say(packs.get(args.name or packs.RECOMMENDED, progress=sys.stderr.isatty()))
     elif args.action == "make":
-        say(packs.make(args.folder, args.detector, args.embedder, args.set))
+        say(_make(args))
     else:
         say(_table())
     return 0
+
+
+def _make(args: argparse.Namespace) -> str:
+    from person_search import packs
+    from person_search.packs.making import is_network
+
+    weights = [file for file in (args.detector, args.embedder) if not is_network(file)]
+    if not weights:
+        return packs.make(args.folder, args.detector, args.embedder, args.set)
+    try:
+        from ..torch_parts import make_pack
+    except ModuleNotFoundError as error:
+        raise PackError(
+            f"{weights[0]} is no network that a pack runs (.onnx, .xml), and exporting torch "
+            f"weights needs torch and detectron2; {error.name} is not installed"
+        ) from error
+    return make_pack(args.folder, args.detector, args.embedder, args.set, args.embedder_config)
 
 
 def _table() -> str:

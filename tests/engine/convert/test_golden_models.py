@@ -1,6 +1,7 @@
 """Released layouts with recipe weights: equal to what the public code computed from them."""
 
 import numpy as np
+import pytest
 import torch
 from detectron2.modeling import build_model
 from PIL import Image
@@ -8,9 +9,10 @@ from public_recipes import assert_probe, recipe
 from torch import nn
 from torchvision.ops import box_iou
 
-from person_search import read_config
+from person_search import packs, read_config
 from person_search.data.mappers import build_mapper
 from person_search.engine import PersonSearchCheckpointer, adopt_conventions
+from person_search.engine.export import export_pack
 from person_search.images import read_image
 
 
@@ -53,6 +55,32 @@ def test_seqnet_finds_and_embeds_what_the_public_code_does(shared_data, tmp_path
         torch.testing.assert_close(weighted, embeddings[row], **close)
     queries = output["query_embeds"].numpy()
     np.testing.assert_allclose(queries, golden["query.embeddings"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_pack_of_seqnet_finds_and_embeds_what_the_public_code_does(shared_data, tmp_path):
+    """Resized in float, padded, anchors of whole pixels, and embeddings of first-stage boxes."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    state, golden = recipe("seqnet")
+    cfg, model = opened("PRW/seqnet.yaml", {"model": state}, tmp_path / "epoch_17.pth")
+    mapper = build_mapper(cfg, is_train=False)
+    export_pack(model, mapper, tmp_path / "pack", score_thresh=0.5, trained_on="nothing")
+    pack = packs.open_pack(tmp_path / "pack", threads=1)
+    frame = read_image(str(shared_data / "PRW-v16.04.20" / "frames" / str(golden["frame"])))
+
+    (found,) = pack.detect([frame])
+    boxes, scores, embeddings = (golden[f"final.{x}"] for x in ("boxes", "scores", "embeddings"))
+    assert len(found) == len(boxes) > 10
+    # Where proposals of random weights all but tie, another one wins, and moves a box by a pixel.
+    iou, row = box_iou(torch.from_numpy(found.boxes), torch.from_numpy(boxes)).max(dim=1)
+    assert iou.min() > 0.97 and len(row.unique()) == len(row)
+    assert np.median(np.abs(found.boxes - boxes[row]).max(axis=1)) < 0.1
+    np.testing.assert_allclose(found.scores, scores[row], atol=5e-3)
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert (found.embeds * (embeddings / lengths)[row]).sum(axis=1).min() > 0.9995
+    queries = pack.embed(frame, golden["query.boxes"])
+    assert (queries * golden["query.embeddings"]).sum(axis=1).min() > 0.9999
 
 
 @torch.no_grad()

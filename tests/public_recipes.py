@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-FOLDER = Path(__file__).resolve().parents[4] / "shared" / "golden_models"
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "golden_models"
 
 
 def _tensor(name: str, shape: list[int], dtype: str, seed: int, rules: list) -> np.ndarray:
