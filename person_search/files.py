@@ -1,4 +1,5 @@
-"""Writing files whole or not at all, what is no file, and packages that only some uses need."""
+"""Writing files whole or not at all, reading arrays, what is no file, and packages that only some
+uses need."""
 
 import errno
 import glob
@@ -6,10 +7,14 @@ import importlib
 import os
 import platform
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
+
+import numpy as np
 
 from .errors import PersonSearchError
 
@@ -72,6 +77,36 @@ def require_regular_file(path: str | os.PathLike) -> None:
     for is_kind, kind in kinds.items():
         if is_kind(mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", os.fspath(path))
+
+
+def read_npz(file: str | os.PathLike | BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file without pickles, by name.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, holds pickles, or something else than arrays.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = dict(content)
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes make numpy and zipfile raise a dozen types
+        raise ValueError(f"not a readable .npz without pickles ({error})") from error
+    # numpy gives the bytes of a member that does not begin as an array does.
+    others = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if others:
+        raise ValueError(f"not a readable .npz without pickles ({others[0]} is no array)")
+    for name, value in arrays.items():
+        if value.dtype.kind == "U" and not _is_text(value):
+            raise ValueError(f"not a readable .npz without pickles ({name} holds no letters)")
+    return arrays
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether all letters of an array exist; numpy stores each as a number of 4 bytes."""
+    numbers = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))).reshape(-1)
+    return not array.itemsize or bool((numbers.view(np.uint32) <= sys.maxunicode).all())
 
 
 def optional_module(

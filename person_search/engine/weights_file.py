@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from person_search.errors import WeightsError
-from person_search.files import atomic_write, optional_module
+from person_search.files import atomic_write, optional_module, read_npz
 
 from .pickled_arrays import NUMPY, PickledArray, PickledDtype, load_pickle
 
@@ -151,8 +151,7 @@ def _load_zip(name: str) -> Any:
         members = archive.infolist()
     names = [m.filename for m in members]
     if names and all(n.endswith(".npy") for n in names):
-        with np.load(name, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return dict(read_npz(name))
     if any("/code/" in n or n.endswith("constants.pkl") for n in names):
         raise WeightsError(
             f"{name} is a TorchScript program, not a weights file: save its state_dict() instead"

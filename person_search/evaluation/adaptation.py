@@ -119,12 +119,23 @@ class Adaptation:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Adaptation":
-        """The adaptation that :meth:`arrays` gave."""
+        """The adaptation that :meth:`arrays` gave; KeyError or ValueError for anything else."""
         values = {f.name: arrays[f.name] for f in fields(cls)}
-        scalars = {
-            n: v.item() for n, v in values.items() if n not in ("cameras", "means", "transform")
-        }
-        return cls(**{**values, **scalars})
+        cameras, means, transform = (values.pop(n) for n in ("cameras", "means", "transform"))
+        dim = means.shape[-1] if means.ndim else 0
+        if cameras.ndim != 1 or cameras.dtype.kind not in "Uiu":
+            raise ValueError("cameras must be names or numbers")
+        for name, value, shape in (
+            ("means", means, (len(cameras) + 1, dim)),
+            ("transform", transform, (dim, dim)),
+        ):
+            if value.shape != shape or value.dtype.kind != "f" or not np.isfinite(value).all():
+                raise ValueError(f"{name} must be finite numbers of shape {shape}")
+        for name, value in values.items():
+            kinds = "iuf" if name in ("shrinkage", "strength") else "iu"
+            if value.shape or value.dtype.kind not in kinds or not np.isfinite(value):
+                raise ValueError(f"{name} must be one number")
+        return cls(cameras, means, transform, **{n: v.item() for n, v in values.items()})
 
 
 def fit_adaptation(

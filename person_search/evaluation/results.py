@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ResultsError
-from ..files import atomic_write
+from ..files import atomic_write, read_npz
 from ..labels import UNLABELED
 from ..protocols import GalleryLists, GalleryRule, SearchProtocol
 from .segments import lengths_to_offsets
@@ -237,12 +237,12 @@ def _read_arrays(path: str | os.PathLike) -> dict[str, Any]:
     """The keyword arguments of :class:`SearchResults` that a file holds."""
     known = [f.name for f in fields(SearchResults)] + [*_OF_GALLERY, *_LISTS, "gal_gt_xywh"]
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in known if name in file}
+        found = read_npz(path)
     except FileNotFoundError as error:
         raise ResultsError("no such file; give the .npz that an evaluation saved") from error
-    except Exception as error:  # damaged bytes make numpy and zipfile raise a dozen types
-        raise ResultsError(f"not a readable .npz without pickles ({error})") from error
+    except (OSError, ValueError) as error:
+        raise ResultsError(str(error)) from error
+    arrays: dict[str, Any] = {name: found[name] for name in known if name in found}
     for field in fields(SearchResults):
         if field.default is MISSING and field.name not in arrays:
             raise ResultsError(f"{field.name} is missing; the layout is that of SearchResults")

@@ -19,12 +19,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from person_search.errors import GalleryError
 from person_search.evaluation.adaptation import Adaptation, fit_adaptation
+from person_search.files import read_npz
 
 from .engines import GalleryIndex
 from .persons import Filter, Key, Matches, Persons
@@ -203,7 +203,7 @@ def read_adaptation(gallery: GalleryIndex) -> GalleryAdaptation | None:
     while about is not None:
         try:
             return GalleryAdaptation(about["version"], _read_parts(gallery, about), about["rows"])
-        except (ValueError, LookupError, TypeError, OSError, BadZipFile) as error:
+        except (ValueError, LookupError, TypeError, OSError) as error:
             # Another process may have fitted it anew since the note was read.
             before, about = about, _read_note(gallery)
             if about == before:
@@ -217,8 +217,7 @@ def _read_parts(gallery: GalleryIndex, about: dict) -> Adaptation:
     data = base64.b64decode("".join(parts[f"{prefix}{i:06}"] for i in range(about["parts"])))
     if _digest(data) != about["version"]:
         raise ValueError("its parts are not what was written")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        found = Adaptation.from_arrays(dict(arrays))
+    found = Adaptation.from_arrays(read_npz(io.BytesIO(data)))
     if found.transform.shape != (gallery.model.dim,) * 2:
         raise ValueError(f"it is for embeddings of size {len(found.transform)}")
     return found

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from .annotated import Box, Frame, Place
@@ -91,8 +92,11 @@ class Pictures:
         self._prefix: str | None = None
         self._found: dict[str, str] = {}
 
-    def find(self, name: str, place: Place, reading: Reading) -> str | None:
+    def find(self, name: Any, place: Place, reading: Reading) -> str | None:
         """The path of a picture; None, and a fault, where it is not clear which one it is."""
+        if not isinstance(name, str):
+            reading.fault(place, f"the name of the picture is {name!r}, no text", loses="pictures")
+            return None
         written = [name, *_spellings(name)]
         for spelling in written:
             for folder in self.folders:

@@ -101,11 +101,11 @@ class _OnnxNetwork(Network):
         self.path = path
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as error:  # a dozen types
+            self._names = [value.name for value in self._session.get_inputs()]
+            self.input_shapes = [_shape(value.shape) for value in self._session.get_inputs()]
+            self.output_shapes = [_shape(value.shape) for value in self._session.get_outputs()]
+        except Exception as error:  # a dozen types; of names, those that are not UTF-8
             raise _cannot_load(path, "onnxruntime", runtime.__version__, error) from error
-        self._names = [value.name for value in self._session.get_inputs()]
-        self.input_shapes = [_shape(value.shape) for value in self._session.get_inputs()]
-        self.output_shapes = [_shape(value.shape) for value in self._session.get_outputs()]
 
     def _run(self, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         return self._session.run(None, dict(zip(self._names, inputs, strict=True)))
@@ -128,10 +128,10 @@ class _OpenVinoNetwork(Network):
                 model = core.read_model(str(path))
             self.labels = _ssd_labels(model)
             self._compiled = core.compile_model(model, "CPU", config)
+            self.input_shapes = [_ov_shape(port) for port in self._compiled.inputs]
+            self.output_shapes = [_ov_shape(port) for port in self._compiled.outputs]
         except Exception as error:
             raise _cannot_load(path, "openvino", openvino.__version__, error) from error
-        self.input_shapes = [_ov_shape(port) for port in self._compiled.inputs]
-        self.output_shapes = [_ov_shape(port) for port in self._compiled.outputs]
 
     def _run(self, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         outputs = self._compiled(list(inputs))

@@ -1,7 +1,10 @@
 """An adapted gallery: searched by adapted embeddings, undone without loss, never half adapted."""
 
 import argparse
+import hashlib
+import io
 import json
+from base64 import b64encode
 from dataclasses import replace
 from fractions import Fraction
 
@@ -17,8 +20,9 @@ from person_search.evaluation import (
     fit_open_set,
     open_set_scores,
 )
-from person_search.gallery import Filter, Persons, adapting, open_gallery
+from person_search.gallery import Filter, GalleryIndex, Persons, adapting, open_gallery
 from person_search.gallery.adapting import (
+    FORMAT,
     NOTE,
     PART_NOTE,
     _confirmed_pairs,
@@ -401,3 +405,37 @@ def test_the_commands_say_what_they_did(tmp_path, capsys):
     assert f"adaptation       {said.strip()}" in capsys.readouterr().out
     assert main(["adapt", uri, "--undo"]) == 0 and main(["adapt", uri, "--undo"]) == 0
     assert "as its model made it\nthe gallery was not adapted" in capsys.readouterr().out
+
+
+def with_adaptation(gallery, **changes) -> GalleryIndex:
+    """The gallery with an adaptation of other arrays, under the right checksum."""
+    arrays = adapt_gallery(gallery).arrays() | changes
+    file = io.BytesIO()
+    np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
+    data = file.getvalue()
+    version = hashlib.sha256(data).hexdigest()[:8]
+    about = {"format": FORMAT, "version": version, "parts": 1, "rows": 240}
+    part = {f"{PART_NOTE}{version}:000000": b64encode(data).decode()}
+    gallery.write_notes({NOTE: json.dumps(about), **part})
+    return gallery
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"means": np.zeros(DIM)}, "means must be finite numbers of shape"),
+        ({"means": np.zeros((2, DIM))}, r"means must be finite numbers of shape \(3, 16\)"),
+        ({"transform": np.full((DIM, DIM), np.nan)}, "transform must be finite numbers"),
+        ({"transform": np.eye(3)}, r"transform must be finite numbers of shape \(16, 16\)"),
+        ({"cameras": np.array(0)}, "cameras must be names or numbers"),
+        ({"rows": np.array("many")}, "rows must be one number"),
+        ({"strength": np.array(np.inf)}, "strength must be one number"),
+        ({"pairs": None}, "pairs"),
+    ],
+)
+def test_an_adaptation_of_a_stranger_is_checked(changes, message):
+    gallery = open_gallery("memory:", model(dim=DIM))
+    gallery.upsert(rows()[0])
+    with pytest.raises(GalleryError, match=message):
+        read_adaptation(with_adaptation(gallery, **changes))
+    assert read_adaptation(with_adaptation(gallery)).found.rows == 240

@@ -401,6 +401,24 @@ def test_what_cannot_be_written_ends_in_one_line(lance_uri, monkeypatch):
     assert gallery.count() == 0
 
 
+def test_a_panic_of_the_library_ends_in_one_line(lance_uri, monkeypatch):
+    """Over some damaged files, LanceDB's Rust code panics: Python sees a class of its own."""
+    gallery = open_gallery(lance_uri, model())
+    for name, base in (("RustPanic", Exception), ("PanicException", BaseException)):
+        panic = type(name, (base,), {})("rust future panicked: index out of range")
+
+        class Table:
+            def count_rows(self, where, panic=panic):
+                raise panic
+
+        monkeypatch.setattr(gallery, "_persons", Table())
+        with pytest.raises(GalleryError, match="cannot read the gallery .*: rust future panicked"):
+            gallery.count()
+    monkeypatch.setattr(Table, "count_rows", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # an error of the program is not one of the gallery
+        gallery.count()
+
+
 def test_an_overtaken_write_is_done_again(lance_uri, monkeypatch):
     gallery, merge, tries = open_gallery(lance_uri, model()), lance.LanceIndex._merge, []
 

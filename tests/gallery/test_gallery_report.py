@@ -11,7 +11,7 @@ from person_search.gallery import Hit
 from person_search.gallery.persons import to_datetime
 from person_search.gallery.queries import Query, QueryImage
 from person_search.gallery.report.page import write_page
-from person_search.gallery.report.pictures import scene_details
+from person_search.gallery.report.pictures import scene_details, scene_reader
 from person_search.gallery.report.sheet import write_sheet
 from person_search.gallery.search import SearchResult
 from person_search.gallery.trust import Pictures
@@ -120,3 +120,17 @@ def test_scene_details():
     known = scene_details(hit("film.mp4", frame=100, seconds=3725.9))
     assert known == {"camera": NASTY, "time": "2026-05-01 12:00:00", "at": "1:02:05"}
     assert scene_details(hit("a.jpg", camera="", time=None)) == {}
+
+
+def test_the_last_scene_is_kept_only_if_it_is_not_too_large(tmp_path, monkeypatch):
+    paths = [str(tmp_path / name) for name in ("large.png", "small.png")]
+    for path, side in zip(paths, (40, 20), strict=True):
+        Image.new("RGB", (side, side)).save(path)
+    pictures, opened = Pictures([tmp_path]), []
+    original = pictures.read
+    monkeypatch.setattr(pictures, "read", lambda *of: opened.append(of[0]) or original(*of))
+    monkeypatch.setattr("person_search.gallery.report.pictures.MOST_KEPT", 20 * 20 * 3)
+    read = scene_reader(pictures)
+    for path in (paths[0], paths[0], paths[1], paths[1], paths[0], paths[1]):
+        assert read(path, 0.0).shape[0] in (20, 40)
+    assert opened == [paths[0], paths[0], paths[1], paths[0], paths[1]]

@@ -92,3 +92,10 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "a" / "up").symlink_to("..")
     found = [path.removeprefix(f"{tmp_path}/") for path in walk(tmp_path)]
     assert found == ["a/1.png", "b/1.png"]
+
+
+@pytest.mark.parametrize("name", [None, 3, ["a.png"], {}])
+def test_a_name_that_is_no_text(tmp_path, name):
+    reading = Reading()
+    assert Pictures([tmp_path]).find(name, Place("x", "image 1"), reading) is None
+    assert [f.message for f in reading.faults] == [f"the name of the picture is {name!r}, no text"]

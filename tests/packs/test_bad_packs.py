@@ -123,6 +123,14 @@ def test_a_pickle_in_disguise_is_never_opened(folder):
         assert "embedder.onnx (embedder.model) is a PyTorch file" in failure(folder)
 
 
+def test_a_network_whose_names_are_no_text(folder):
+    """The runtime takes it, and fails when it is asked for its inputs."""
+    path = folder / "embedder.onnx"
+    path.write_bytes(path.read_bytes().replace(b"batch", b"b\xffbad"))
+    write_yaml(folder, two_step_content())
+    assert "cannot load" in failure(folder) and "embedder.onnx" in failure(folder)
+
+
 def test_what_is_no_network(folder):
     (folder / "embedder.onnx").write_bytes(b"\x08\x08 no network at all")
     write_yaml(folder, two_step_content())

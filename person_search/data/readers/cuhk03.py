@@ -56,7 +56,7 @@ def _member(name: str, boxes: str) -> str:
 
 
 def _check_release(path: Path, boxes: str) -> None:
-    with open_hdf5(path) as file:
+    with parsing(path), open_hdf5(path) as file:
         if boxes not in file:
             raise DatasetError(f"{path} holds {', '.join(file) or 'nothing'}, not {boxes}")
 

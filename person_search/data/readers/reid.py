@@ -22,6 +22,9 @@ from person_search.errors import DatasetError
 
 from .records import Split, number_persons
 
+LARGEST_NUMBER = 2**53
+"""Of a person or camera: up to here, every whole number is another one as a float, too."""
+
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
@@ -42,7 +45,17 @@ class Picture(NamedTuple):
 
 
 def make_split(pictures: Sequence[Picture], domain: str) -> Split:
-    """Records of pictures, in their order, with contiguous person ids."""
+    """Records of pictures, in their order, with contiguous person ids.
+
+    Raises:
+        DatasetError: a person or camera has a number that no data set has.
+    """
+    for picture in pictures:
+        if max(abs(picture.raw_id), abs(picture.camera_id)) > LARGEST_NUMBER:
+            raise DatasetError(
+                f"{picture.file_name}: person {picture.raw_id}, camera {picture.camera_id}: such "
+                "a number is damage; fetch the list that names the picture again"
+            )
     raw_ids = np.array([picture.raw_id for picture in pictures], dtype=np.int64)
     (person_ids,), names = number_persons([raw_ids])
     records = [

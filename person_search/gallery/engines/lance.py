@@ -5,6 +5,7 @@ index; beyond, an IVF index with 8-bit codes finds candidates, which are then co
 LanceDB runs threads of its own: start other processes with "spawn", never fork.
 """
 
+import ctypes
 import logging
 import random
 import re
@@ -53,6 +54,12 @@ KEPT_VERSIONS = timedelta(minutes=10)
 ATTEMPTS = 20
 """At a write that another process overtook."""
 
+PANICS = ("RustPanic", "PanicException")
+"""What Python sees of a panic in LanceDB's Rust code, as over a damaged file."""
+
+M_MMAP_THRESHOLD = -3
+"""Of glibc's mallopt."""
+
 SCALAR_INDEXES = {"key": "BTREE", "picture": "BTREE", "time": "BTREE", "camera": "BITMAP"}
 ROWS_PER_PART = 8192
 
@@ -68,6 +75,7 @@ class LanceIndex(GalleryIndex):
     def __init__(self, uri: str, model: GalleryModel | None):
         super().__init__(uri)
         lancedb = optional_module("lancedb", "gallery", GalleryError)
+        _keep_memory_flat()
         if "://" not in uri:
             if Path(uri).exists() and not Path(uri).is_dir():
                 raise GalleryError(f"{uri} is a file; a gallery is a folder")
@@ -103,7 +111,10 @@ class LanceIndex(GalleryIndex):
         """Turns an error of LanceDB into one line; ``failed`` begins it."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:
+        except BaseException as error:
+            is_panic = type(error).__name__ in PANICS
+            if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
+                raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             reason = re.sub(r",? \S+\.rs:\d+(:\d+)?", "", reason)  # where in its Rust sources
             raise GalleryError(f"{failed} the gallery {self.uri}: {reason}") from error
@@ -245,6 +256,21 @@ class LanceIndex(GalleryIndex):
     def engine(self) -> str:
         """See :class:`GalleryIndex`."""
         return "LanceDB, " + ("IVF_SQ index" if "embed" in self._indexed() else "exact search")
+
+
+def _keep_memory_flat() -> None:
+    """Have buffers that are freed go back to the system, for this process.
+
+    LanceDB's many threads allocate, copy and free buffers that grow with the gallery. Arrow's own
+    pool keeps those that another thread freed, and so does glibc once it has raised the size from
+    which it maps buffers by themselves; to set that size stops it from being raised.
+    """
+    pa = optional_module("pyarrow", "gallery", GalleryError)
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**17)
+    except (OSError, TypeError, AttributeError):  # another C library
+        pass
 
 
 def _quote(text: str) -> str:

@@ -6,7 +6,6 @@ Boxes are xyxy in pixels of their picture; images are (H, W, 3) uint8 BGR.
 import base64
 from collections.abc import Callable
 from datetime import timedelta
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,6 +18,9 @@ from ..trust import Pictures
 SCENE_SIDE, PERSON_HEIGHT = 1120, 320
 """Pixels of the pictures in a page, at most: longer side of a scene, height of a person."""
 
+MOST_KEPT = 2**26
+"""Bytes of a scene that is kept for the next hit: 22 megapixels. A scene may take 0.8 GB."""
+
 NOT_NAMED = "not opened: outside of the folders that you named (--pictures FOLDER)"
 GONE = "the picture is not there any more"
 
@@ -27,16 +29,22 @@ ReadScene = Callable[[str, float], np.ndarray | str]
 
 
 def scene_reader(pictures: Pictures) -> ReadScene:
-    """Reads the scenes that may be opened, and remembers the last one."""
+    """Reads the scenes that may be opened, and remembers the last one, if it is not too large."""
+    last: dict[tuple[str, float], np.ndarray] = {}
 
-    @lru_cache(maxsize=1)  # a scene may take 0.8 GB, and the page keeps it
     def read(picture: str, seconds: float) -> np.ndarray | str:
         if not pictures.may_open(picture):
             return NOT_NAMED
+        if (picture, seconds) in last:
+            return last[picture, seconds]
+        last.clear()
         try:
-            return pictures.read(picture, seconds)
+            image = pictures.read(picture, seconds)
         except ImageError:
             return GONE
+        if image.nbytes <= MOST_KEPT:
+            last[picture, seconds] = image
+        return image
 
     return read
 

@@ -125,3 +125,11 @@ def test_the_published_training_names(tmp_path, monkeypatch):
     per_camera = "4910 203 454 1614 4296 1678 3453 795 1396 655 3154 1364 3635 3876 1138"
     assert [cameras[k] for k in range(1, 16)] == [int(n) for n in per_camera.split()]
     assert len(cameras) == 15
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 10**40, -(10**40)])
+def test_a_number_that_no_person_has(msmt17, number):
+    text = (msmt17 / "list_train.txt").read_text()
+    (msmt17 / "list_train.txt").write_text(text.replace(" 4\n", f" {number}\n"))
+    with pytest.raises(DatasetError, match=f"person {number}, camera 1: such a number is damage"):
+        MSMT17.load(msmt17, "train")
