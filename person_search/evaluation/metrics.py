@@ -140,7 +140,7 @@ def evaluate_search(
     pair_bounds = np.searchsorted(pair_target, galleries.target_offsets)
     n_queries = len(results.query_ids)
     # As like one detection as any other, in whatever order: it finds nothing.
-    unembedded = ~np.asarray(results.query_embs).any(axis=1)
+    unembedded = np.asarray(~np.asarray(results.query_embs).any(axis=1))
     similarities = [np.zeros(0, np.float32)]
     at_or_above = [np.zeros(0, np.int64)]
     # Rank of the first hit at best, in gallery order, at worst; without a hit beyond every k.

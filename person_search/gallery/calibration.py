@@ -250,7 +250,7 @@ def fit_calibration(
         frames=len(results.frame_names),
         false_alarm_rate=false_alarm_rate,
         curve=fit_open_set(scores),
-        adaptation=adaptation and adaptation.version,
+        adaptation=None if adaptation is None else adaptation.version,
     )
     return calibration, scores
 

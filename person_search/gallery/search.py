@@ -103,7 +103,8 @@ def search(
     options = options or SearchOptions()
     embeds = np.stack([query.embed for query in queries])
     adaptation = read_adaptation(gallery)
-    _check_threshold(gallery, options.threshold, adaptation and adaptation.version)
+    version = None if adaptation is None else adaptation.version
+    _check_threshold(gallery, options.threshold, version)
     if adaptation is not None:
         embeds = adaptation.adapt_queries(gallery, queries)
     least = -np.inf if options.threshold is None else options.threshold.similarity
