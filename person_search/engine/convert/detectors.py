@@ -46,7 +46,7 @@ def recognize(state: Mapping[str, Tensor]) -> Recognized | None:
     if any(k.startswith("head.classification_head.") for k in state):
         return Recognized(
             "torchvision's RetinaNet or FCOS",
-            fits=f"no person search model here is that; {_AS_PACK}",
+            fits=f"its weights are read as the detector of a pack alone; {_AS_PACK}",
         )
     if any(k.startswith("backbone.fpn.") for k in state):
         return Recognized(
