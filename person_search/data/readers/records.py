@@ -97,7 +97,8 @@ def number_persons(raw_ids: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tup
         raw_ids: (N,) whole numbers per frame; negative for persons without identity, who become
             UNLABELED.
     """
-    known = np.unique(np.concatenate([np.zeros(0), *raw_ids]))
+    # Not zeros of floats, which would merge ids beyond 2**53.
+    known = np.unique(np.concatenate([np.zeros(0, np.int64), *raw_ids]))
     known = known[known >= 0]
     person_ids = [np.where(ids < 0, UNLABELED, np.searchsorted(known, ids)) for ids in raw_ids]
     return person_ids, tuple(known.astype(int).tolist())
